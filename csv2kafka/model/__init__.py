@@ -1,0 +1,61 @@
+"""The values that the stages share. ``flow``: what moves. ``state``: where a job stands. ``events``: what it tells."""
+
+from csv2kafka.model.codec import checkpoint_from_json, manifest_from_json, to_json
+from csv2kafka.model.events import Committed, Event, Progressed, RowRefused, SessionOpened, Started, Waiting
+from csv2kafka.model.flow import (
+    Block,
+    Broken,
+    Chunk,
+    DeadLetter,
+    Dialect,
+    Packed,
+    Payload,
+    Records,
+    RefusedRow,
+    SourceObject,
+    Target,
+)
+from csv2kafka.model.state import (
+    Checkpoint,
+    Completion,
+    ContentHash,
+    Counts,
+    JobStatus,
+    Manifest,
+    Position,
+    ResumePoint,
+    SinkState,
+)
+
+__all__ = [
+    "Block",
+    "Broken",
+    "Checkpoint",
+    "Chunk",
+    "Committed",
+    "Completion",
+    "ContentHash",
+    "Counts",
+    "DeadLetter",
+    "Dialect",
+    "Event",
+    "JobStatus",
+    "Manifest",
+    "Packed",
+    "Payload",
+    "Position",
+    "Progressed",
+    "Records",
+    "RefusedRow",
+    "ResumePoint",
+    "RowRefused",
+    "SessionOpened",
+    "SinkState",
+    "SourceObject",
+    "Started",
+    "Target",
+    "Waiting",
+    "checkpoint_from_json",
+    "manifest_from_json",
+    "to_json",
+]
