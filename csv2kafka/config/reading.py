@@ -1,0 +1,123 @@
+"""The options that say what is read, and how its CSV becomes keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from attrs import frozen
+
+from csv2kafka.config import kinds
+from csv2kafka.config.common import CSV, SOURCE, CommonConfig
+from csv2kafka.config.option import Contradiction, option, options
+
+_NAMES = kinds.names("COLUMN[,COLUMN...]")
+
+
+@frozen(kw_only=True, slots=False)
+class ReadConfig(CommonConfig):
+    """A source, and how its CSV becomes keys and values."""
+
+    sources: tuple[str, ...] = option(
+        kinds.words("SOURCE...", "one or more sources"),
+        group=SOURCE,
+        help="A CSV file, a directory, a glob in quotes, or - for standard input. Several are read one after "
+        "another, as if they were one; each with its own header, which must agree.",
+        example="'exports/2024-*.csv'",
+        positional=True,
+        repeatable=True,
+        verify=True,
+    )
+    format: Literal["json", "raw"] = option(
+        kinds.choice("json", "raw"),
+        group=CSV,
+        help="json: each row an object by header names, all values strings as they stand. raw: the row's own "
+        "bytes without its line end.",
+        default="json",
+        verify=True,
+    )
+    key: tuple[str, ...] | None = option(
+        _NAMES,
+        group=CSV,
+        help="The column whose value is the record's key; several make a JSON array.",
+        default=None,
+        example="--key customer,order",
+        verify=True,
+    )
+    delimiter: str = option(
+        kinds.character(), group=CSV, help="Between fields.", default=",", example="--delimiter tab", verify=True
+    )
+    quote: str | None = option(
+        kinds.optional(kinds.character()),
+        group=CSV,
+        help="Around fields. none: quotes mean nothing.",
+        default='"',
+        example="--quote none",
+        verify=True,
+    )
+    escape: str | None = option(
+        kinds.optional(kinds.character()),
+        group=CSV,
+        help="The character after it stands for itself.",
+        default=None,
+        example=r"--escape '\'",
+        verify=True,
+    )
+    comment: str | None = option(
+        kinds.optional(kinds.character()),
+        group=CSV,
+        help="A line that begins with it is skipped.",
+        default=None,
+        example="--comment '#'",
+        verify=True,
+    )
+    encoding: str = option(
+        kinds.text("NAME", "the name of a text encoding", r"[\w.:-]+"),
+        group=CSV,
+        help="Any text encoding that Python can decode as a stream. A byte order mark is dropped.",
+        default="utf-8",
+        example="--encoding windows-1252",
+        verify=True,
+    )
+    no_header: bool = option(
+        kinds.switch(),
+        group=CSV,
+        help="The first row is data. Columns are named by --columns, or column1, column2, and so on.",
+        default=False,
+        off="--header",
+        verify=True,
+    )
+    columns: tuple[str, ...] | None = option(
+        _NAMES,
+        group=CSV,
+        help="Names for the columns, instead of the header's. Names all of them; it does not select.",
+        default=None,
+        example="--columns id,name,price",
+        verify=True,
+    )
+    max_record: int = option(
+        # Above: ends of values are 32 bits wide, and a byte can become six in JSON.
+        kinds.size(1, 512 * kinds.MIB),
+        group=CSV,
+        help="The longest record; a longer one stops the run, so that a quote never closed cannot eat memory.",
+        default=16 * kinds.MIB,
+        example="--max-record 64MiB",
+        verify=True,
+    )
+
+    @classmethod
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[Contradiction]:
+        said = options(cls)
+        marks = [name for name in ("delimiter", "quote", "escape", "comment") if values[name] is not None]
+        for place, name in enumerate(marks):
+            for other in marks[:place]:
+                if values[name] == values[other]:
+                    yield (
+                        (name, other),
+                        f"{said[name].label}: expected another character than {said[other].flag}'s, "
+                        f"found {values[name]!r} for both",
+                    )
+        if values["columns"] and values["key"]:
+            for missing in [name for name in values["key"] if name not in values["columns"]]:
+                yield ("key", "columns"), f"{said['key'].label}: {missing!r} is not one of {said['columns'].flag}"
+        yield from super().contradictions(values)
