@@ -51,7 +51,13 @@ class Job:
 
 @runtime_checkable
 class Source(Protocol):
-    """Objects in order, as if they were one, and their bytes."""
+    """Objects in order, as if they were one, and their bytes.
+
+    ``uri``: what was asked for, absolute, for the job's name; the same from run to run, whatever is found there.
+    """
+
+    @property
+    def uri(self) -> str: ...
 
     def objects(self) -> AsyncIterator[SourceObject]:
         """All objects in reading order, each pinned. Called once per run, before anything else.
@@ -74,7 +80,13 @@ class Source(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """CSV rows to keys and values. Pure; called in worker threads, several at once."""
+    """CSV rows to keys and values. Pure; called in worker threads, several at once.
+
+    ``settings``: what of its settings shapes the output (``format``, ``key``, …), by name.
+    """
+
+    @property
+    def settings(self) -> dict[str, str]: ...
 
     def encode(self, chunk: Chunk) -> Records:
         """The chunk's rows. A row that cannot be encoded goes to ``bad``; it never raises for data."""

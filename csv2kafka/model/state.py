@@ -101,12 +101,15 @@ class SinkState:
 
     ``offsets``: by target (``data``, ``dead-letter``), the next free place: a Kafka offset, a file's length.
     ``first_offset``: where the job's first row stands (or will). ``destination_id``: which topic (its id) or
-    file (device and inode) it was. Producers are those whose batches are this job's.
+    file (device and inode) it was; ``fingerprint``: a hash of the last of what was written, where the sink can
+    prove itself by it (a file's inode is soon given to another file). Producers are those whose batches are this
+    job's.
     """
 
     offsets: Mapping[str, int] = field(factory=dict)
     first_offset: int | None = None
     destination_id: str = ""
+    fingerprint: str = ""
     producer_ids: tuple[int, ...] = ()
     producer_epoch: int = -1
 

@@ -1,0 +1,80 @@
+"""Does a checkpoint belong to this run? Are the pipeline's options sound? Pure; all problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from csv2kafka.decoding import check_encoding
+from csv2kafka.errors import ConfigError, SettingsChanged, SourceChanged
+from csv2kafka.model import Checkpoint, Manifest
+
+
+def check_options(
+    *,
+    encoding: str,
+    max_record: int,
+    checkpoint_interval: float,
+    checkpoint_rows: int | None,
+    connect_timeout: float,
+    give_up_after: float | None,
+) -> None:
+    """Raises ConfigError naming each option out of its limits."""
+    problems = []
+    try:
+        check_encoding(encoding)
+    except ConfigError as error:
+        problems += error.problems
+    if not 1 <= max_record <= 1 << 30:
+        problems.append(f"max_record: expected 1 byte to 1 GiB, found {max_record}")
+    if not 0.01 <= checkpoint_interval <= 30:  # well under the transaction time-out of 60 s
+        problems.append(f"checkpoint_interval: expected 0.01 to 30 seconds, found {checkpoint_interval:g}")
+    if checkpoint_rows is not None and checkpoint_rows < 1:
+        problems.append(f"checkpoint_rows: expected 1 or more, found {checkpoint_rows}")
+    if connect_timeout < 0:
+        problems.append(f"connect_timeout: expected 0 or more seconds, found {connect_timeout:g}")
+    if give_up_after is not None and give_up_after < 0:
+        problems.append(f"give_up_after: expected 0 or more seconds, found {give_up_after:g}")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def check_checkpoint(
+    checkpoint: Checkpoint, manifest: Manifest | None, *, settings: Mapping[str, str], found: Manifest
+) -> None:
+    """Hold a checkpoint, and the manifest kept beside it, against this run's settings and sources.
+
+    Raises SettingsChanged or SourceChanged, naming everything that differs.
+    """
+    names = sorted(checkpoint.settings.keys() | settings.keys())
+    differing = [
+        f"{name}: the job began with {checkpoint.settings.get(name, '')!r}, this run has {settings.get(name, '')!r}"
+        for name in names
+        if checkpoint.settings.get(name) != settings.get(name)
+    ]
+    if differing:
+        raise SettingsChanged(
+            f"job {checkpoint.job} was begun with other settings:",
+            *differing,
+            hint="run with those, or begin anew with --restart, or as another job with --job NAME",
+        )
+    if checkpoint.manifest_digest != found.digest:
+        raise SourceChanged(
+            f"job {checkpoint.job}: the source is not what it was when the job began:\n"
+            + "\n".join(_manifest_differences(manifest, found)),
+            hint="put the old version back; or begin anew with --restart, or as another job with --job NAME",
+        )
+
+
+def _manifest_differences(began: Manifest | None, found: Manifest) -> list[str]:
+    if began is None:
+        return ["(the list of its objects and versions was not kept where it could be read)"]
+    before = {uri: (size, version) for uri, size, version in began.objects}
+    now = {uri: (size, version) for uri, size, version in found.objects}
+    lines = [f"  {uri}: is gone; it was {before[uri][1]}" for uri in before if uri not in now]
+    lines += [f"  {uri}: is new, {now[uri][1]}" for uri in now if uri not in before]
+    lines += [
+        f"  {uri}: began with {before[uri][1]} ({before[uri][0]} bytes), found {now[uri][1]} ({now[uri][0]} bytes)"
+        for uri in before
+        if uri in now and before[uri] != now[uri]
+    ]
+    return lines or ["  the same objects in another order"]

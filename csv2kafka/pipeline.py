@@ -1,0 +1,395 @@
+"""One job, from a source into a sink: the only module that knows all the stages.
+
+    lease ─▶ ┌─ open a session ─▶ ask where to go on ─▶ Transfer ─┐─▶ Report
+             └──────── wait, growing ◀── any doubt ◀─────────────┘
+
+A crash, a lost broker, a fenced producer and a restart on another machine all take this one way (design.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from attrs import evolve
+
+from csv2kafka import registry
+from csv2kafka.checks import check_checkpoint, check_options
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, NotReachable, Stopped, Unreachable
+from csv2kafka.model import (
+    Checkpoint,
+    Committed,
+    Dialect,
+    Event,
+    Manifest,
+    Position,
+    RowRefused,
+    SessionOpened,
+    SourceObject,
+    Started,
+    Waiting,
+)
+from csv2kafka.model.report import BAD_ROWS_NAMED, Report
+from csv2kafka.protocols import HEARTBEAT_SECONDS, CheckpointStore, Encoder, Job, Lease, Sink, Source
+from csv2kafka.reading import Reading
+from csv2kafka.transfer import OnBadRow, Transfer
+
+if TYPE_CHECKING:
+    from csv2kafka.config import RunConfig
+
+STOP_SECONDS = 7.0  # to commit what is on the way when asked to stop
+CLOSE_SECONDS = 2.0  # then, to let go of everything
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Pipeline:
+    """A job, and one run of it.
+
+    source, sink, checkpoints: where rows come from, go to, and where leases and progress are kept (default: a
+    SQLite database in the user's state directory).
+    encoder: rows to keys and values (default: JSON objects without a key).
+    dialect, encoding, has_header, columns, max_record: how the source is read; ``columns`` gives names,
+    ``max_record`` is in bytes.
+    job: its name (default: made from source and destination). The same name goes on where it stopped.
+    checkpoint_interval (seconds), checkpoint_rows: commit at the first of the two.
+    on_bad_row: ``fail``, ``skip`` or ``dead-letter``. restart: forget the checkpoint, begin at row 0.
+    on_foreign: at-least-once only: ``stop`` or ``resend`` where others' records stand in the way.
+    connect_timeout (seconds): give up if nothing ever answered. give_up_after (seconds, None: never): give up
+    when what was lost does not come back.
+    on_event: told of progress, from the loop; must not block.
+
+    Raises ConfigError with all problems at once. Several pipelines can run in one loop.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        checkpoints: CheckpointStore | None = None,
+        *,
+        encoder: Encoder | None = None,
+        dialect: Dialect | None = None,
+        encoding: str = "utf-8",
+        has_header: bool = True,
+        columns: Sequence[str] | None = None,
+        max_record: int = 16 << 20,
+        job: str | None = None,
+        checkpoint_interval: float = 1.0,
+        checkpoint_rows: int | None = None,
+        on_bad_row: OnBadRow = "fail",
+        restart: bool = False,
+        on_foreign: str = "stop",
+        connect_timeout: float = 60.0,
+        give_up_after: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        dialect = dialect or Dialect()
+        encoder = encoder or registry.default_encoder(dialect)
+        check_options(
+            encoding=encoding,
+            max_record=max_record,
+            checkpoint_interval=checkpoint_interval,
+            checkpoint_rows=checkpoint_rows,
+            connect_timeout=connect_timeout,
+            give_up_after=give_up_after,
+        )
+        self._reading = Reading(
+            source=source,
+            encoder=encoder,
+            dialect=dialect,
+            encoding=encoding,
+            has_header=has_header,
+            columns=tuple(columns) if columns is not None else None,
+            max_record=max_record,
+        )
+        self._sink = sink
+        self._store = checkpoints or registry.default_store()
+        self._owns_store = checkpoints is None
+        self._checkpoint_interval = checkpoint_interval
+        self._checkpoint_rows = checkpoint_rows
+        self._on_bad_row: OnBadRow = on_bad_row
+        self._restart = restart
+        self._on_foreign = on_foreign
+        self._connect_timeout = connect_timeout
+        self._give_up_after = give_up_after
+        self._on_event = on_event
+        self.run_id = uuid.uuid4().hex
+        self.job = job or registry.job_name(source.uri, sink.destination, run_id=self.run_id)
+        self._stop = asyncio.Event()
+        self._objects: tuple[SourceObject, ...] = ()
+        self._started_at = 0.0
+        self._reading_begun = False
+        self._last_commit_at = 0.0
+        self._attempt = 0
+        self.report = Report(
+            checkpoint=Checkpoint(job=self.job, run_id=self.run_id),
+            manifest=Manifest(),
+            destination=sink.destination,
+        )
+
+    @classmethod
+    def from_config(cls, config: RunConfig, *, on_event: Callable[[Event], None] | None = None) -> Self:
+        """The pipeline that command and deploy wrappers run. Raises ConfigError."""
+        parts = registry.build(config)
+        return cls(
+            parts.source,
+            parts.sink,
+            parts.checkpoints,
+            encoder=parts.encoder,
+            dialect=parts.dialect,
+            encoding=config.encoding,
+            has_header=config.header,
+            columns=config.columns,
+            max_record=config.max_record,
+            job=config.job,
+            checkpoint_interval=config.checkpoint_interval,
+            checkpoint_rows=config.checkpoint_rows,
+            on_bad_row=config.on_bad_row,
+            restart=config.restart,
+            on_foreign=config.on_foreign,
+            connect_timeout=config.connect_timeout,
+            give_up_after=config.give_up_after,
+            on_event=on_event,
+        )
+
+    async def run(self) -> Report:
+        """Do the job, or what is left of it. Once for each Pipeline.
+
+        Cancelling the task commits what is on the way, lets go of everything within ten seconds and raises
+        CancelledError; ``report`` says how far it came.
+        Raises the errors of ``csv2kafka.errors`` that are not retryable; everything before is committed.
+        """
+        work = asyncio.create_task(self._run())
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._stop.set()
+            await asyncio.wait({work}, timeout=STOP_SECONDS)
+            raise
+        finally:
+            work.cancel()
+            await asyncio.wait({work}, timeout=CLOSE_SECONDS)
+            if work.done() and not work.cancelled():
+                work.exception()
+
+    async def _run(self) -> Report:
+        self._started_at = self._last_commit_at = asyncio.get_running_loop().time()
+        try:
+            if (report := await self._complete_already()) is not None:
+                return report
+            await self._pin_objects()
+            async with self._store.lease(self.job, self.run_id) as lease:
+                stored = await self._store.load(self.job)
+                if stored is not None and not self._restart:
+                    self._check(stored, await self._store.load_manifest(self.job))
+                if lease is None:
+                    return await self._sessions(None, stored)
+                return await self._while_held(lease, stored)
+        finally:
+            if self._owns_store:
+                await self._store.close()
+
+    async def _complete_already(self) -> Report | None:
+        """The report of a job that an earlier run completed, its source the same or gone; else None."""
+        stored = None if self._restart else await self._store.load(self.job)
+        if stored is None or not stored.complete:
+            return None
+        try:
+            await self._pin_objects()
+        except ConfigError:
+            self._manifest = await self._store.load_manifest(self.job) or Manifest()
+        self._check(stored, await self._store.load_manifest(self.job))
+        return self._finished(stored, already=True)
+
+    async def _pin_objects(self) -> None:
+        """Fix the manifest; once per run."""
+        if self._objects:
+            return
+        objects = self._reading.source.objects()
+        self._objects = tuple([obj async for obj in objects])
+        self._manifest = Manifest(objects=tuple((o.uri, o.size, o.version) for o in self._objects))
+        self.report = evolve(self.report, manifest=self._manifest)
+        sizes = [obj.size for obj in self._objects]
+        total = None if None in sizes else sum(size or 0 for size in sizes)
+        self._emit(Started(job=self.job, run_id=self.run_id, objects=len(sizes), total_bytes=total))
+
+    async def _while_held(self, lease: Lease, stored: Checkpoint | None) -> Report:
+        """The sessions, for as long as the lease is ours."""
+        work = asyncio.create_task(self._sessions(lease, stored))
+        heart = asyncio.create_task(_heartbeat(lease))
+        try:
+            await asyncio.wait({work, heart}, return_when=asyncio.FIRST_COMPLETED)
+            if heart.done() and not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+                heart.result()  # StaleLease
+            return await work
+        finally:
+            for task in (work, heart):
+                task.cancel()
+            await asyncio.gather(work, heart, return_exceptions=True)
+
+    async def _sessions(self, lease: Lease | None, stored: Checkpoint | None) -> Report:
+        """Sessions, one after another, until one reaches the end."""
+        job = self._job()
+        nothing_answered = True
+        while True:
+            try:
+                async with self._sink.open(job, stored, lease) as session:
+                    nothing_answered = False
+                    job = evolve(job, restart=False)
+                    start = session.resume_from
+                    self._opened(start)
+                    if start.complete:
+                        return self._finished(start, already=True)
+                    if lease is not None:
+                        await self._store.save(lease, start, self._manifest)
+                    stored = start
+                    self._reading_begun = True
+                    transfer = Transfer(
+                        session=session,
+                        store=self._store,
+                        lease=lease,
+                        job=job,
+                        reading=self._reading,
+                        objects=self._objects,
+                        checkpoint_interval=self._checkpoint_interval,
+                        checkpoint_rows=self._checkpoint_rows,
+                        on_bad_row=self._on_bad_row,
+                        stop=self._stop,
+                        emit=self._emit,
+                        now=_utc_now,
+                    )
+                    try:
+                        await transfer.run()
+                    finally:
+                        stored = transfer.checkpoint
+                return self._finished(stored)
+            except Csv2KafkaError as error:
+                if not error.retryable:
+                    raise
+                nothing_answered = nothing_answered and isinstance(error, NotReachable)
+                await self._pause(error, nothing_answered=nothing_answered)
+
+    def _job(self) -> Job:
+        first = self._objects[0] if self._objects else None
+        start = Checkpoint(
+            job=self.job,
+            run_id=self.run_id,
+            position=Position(uri=first.uri, version=first.version) if first else Position(),
+            settings=self._settings,
+            manifest_digest=self._manifest.digest,
+            at=_utc_now(),
+        )
+        return Job(
+            name=self.job,
+            run_id=self.run_id,
+            start=start,
+            manifest=self._manifest,
+            check=self._check,
+            restart=self._restart,
+            on_foreign="resend" if self._on_foreign == "resend" else "stop",
+        )
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        """All that shapes the output; a job cannot go on with others."""
+        reading = self._reading
+        dialect = reading.dialect
+        return {
+            **reading.encoder.settings,
+            **self._sink.settings,
+            "delimiter": dialect.delimiter,
+            "quote": dialect.quote or "",
+            "escape": dialect.escape or "",
+            "comment": dialect.comment or "",
+            "encoding": reading.encoding,
+            "header": str(reading.has_header).lower(),
+            "columns": ",".join(reading.columns or ()),
+        }
+
+    def _check(self, checkpoint: Checkpoint, manifest: Manifest | None) -> None:
+        check_checkpoint(checkpoint, manifest, settings=self._settings, found=self._manifest)
+
+    async def _pause(self, error: Csv2KafkaError, *, nothing_answered: bool) -> None:
+        """Wait before the next session, longer each time; or give up."""
+        now = asyncio.get_running_loop().time()
+        rows = self.report.checkpoint.counts.rows
+        if self._reading_begun and not all(obj.replayable for obj in self._objects):
+            raise Unreachable(
+                f"{error.message}\nstandard input cannot be read again: {rows:,} rows are committed",
+                hint="begin again from a file or object, or feed the whole input again under a new --job name",
+            ) from error
+        if nothing_answered and now - self._started_at >= self._connect_timeout:
+            raise Unreachable(
+                f"nothing answered within {self._connect_timeout:g} s: {error.message}",
+                hint=error.hint or "see that the address is right and the server is up",
+            ) from error
+        lost = now - self._last_commit_at
+        if not nothing_answered and self._give_up_after is not None and lost >= self._give_up_after:
+            raise Unreachable(
+                f"gave up after {lost:.0f} s without a commit: {error.message}",
+                hint=f"{rows:,} rows are committed; run the same command again to go on",
+            ) from error
+        self._attempt += 1
+        seconds = min(LONGEST_PAUSE_SECONDS, 0.1 * 2**self._attempt) * random.uniform(0.5, 1.0)
+        self._emit(Waiting(reason=error.message, seconds=seconds, attempt=self._attempt))
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+        raise Stopped(f"stopped while waiting: {rows:,} rows are committed", hint="run again to go on") from error
+
+    def _opened(self, start: Checkpoint) -> None:
+        report = self.report
+        resumed = report.resumed_from_row if report.sessions else start.counts.rows
+        self.report = evolve(report, sessions=report.sessions + 1, resumed_from_row=resumed, checkpoint=start)
+        self._emit(SessionOpened(number=self.report.sessions, checkpoint=start))
+
+    def _progressed(self, checkpoint: Checkpoint) -> None:
+        rows = checkpoint.counts.rows - self.report.resumed_from_row
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.report = evolve(
+            self.report,
+            checkpoint=checkpoint,
+            rows_this_run=rows,
+            seconds=asyncio.get_running_loop().time() - self._started_at,
+            peak_memory_bytes=peak if sys.platform == "darwin" else peak * 1024,
+        )
+
+    def _finished(self, checkpoint: Checkpoint, *, already: bool = False) -> Report:
+        self._progressed(checkpoint)
+        if already:
+            self.report = evolve(
+                self.report, already_complete=True, rows_this_run=0, resumed_from_row=checkpoint.counts.rows
+            )
+        return self.report
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, Committed):
+            self._attempt, self._last_commit_at = 0, asyncio.get_running_loop().time()
+            self._progressed(event.checkpoint)
+        elif isinstance(event, RowRefused) and len(self.report.bad_rows) < BAD_ROWS_NAMED:
+            self.report = evolve(self.report, bad_rows=(*self.report.bad_rows, event.row))
+        if self._on_event is not None:
+            self._on_event(event)
+
+
+async def _heartbeat(lease: Lease) -> None:
+    """Renew the lease until it is lost (StaleLease). A store that is away is asked again."""
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+        try:
+            await lease.renew()
+        except Doubt:
+            continue
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,312 @@
+"""The way from a source to encoded rows, in order: read ahead, decode, frame, encode in threads.
+
+Shared by the pipeline, verify and preview, which differ only in what they do with each chunk's rows.
+
+    prefetch task          feeder task                     worker threads         whoever iterates
+    source.read ─▶ decode ─▶ bounded queue ─▶ Framer.feed ─▶ work(chunk), several ─▶ results, in order
+
+A chunk that framing cut in the wrong place shows itself as ``Records.unfinished``. Blocks are kept until the
+rows before them are confirmed, so framing can go back to the last whole record and go on exactly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Generic, TypeVar
+
+from attrs import Factory, define, evolve, field, frozen
+
+from csv2kafka.decoding import decode
+from csv2kafka.errors import BadRow, DataError
+from csv2kafka.framing import Framer
+from csv2kafka.model import Block, Broken, Chunk, Dialect, Position, Records, SourceObject
+from csv2kafka.protocols import Encoder, Source
+
+T = TypeVar("T")
+_Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]"] | Exception | None
+
+CHUNK_BYTES = 1 << 20
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n|\Z)")
+
+READ_AHEAD_BLOCKS = 3  # of 1–4 MiB each
+ENCODE_AHEAD_BYTES = 6 << 20  # of source text being encoded, or encoded and waiting
+
+
+@frozen(kw_only=True, eq=False)
+class Reading:
+    """How a source is read. ``columns`` gives names; ``max_record`` in bytes."""
+
+    source: Source
+    encoder: Encoder
+    dialect: Dialect = Factory(Dialect)
+    encoding: str = "utf-8"
+    has_header: bool = True
+    columns: tuple[str, ...] | None = None
+    max_record: int = 16 << 20
+
+
+@frozen(kw_only=True, eq=False)
+class Encoded(Generic[T]):
+    """A chunk's rows, in order. ``before``: the position of the chunk's first byte. ``extra``: what ``work`` made."""
+
+    obj: SourceObject
+    chunk: Chunk
+    records: Records
+    extra: T
+    before: Position
+
+    def after(self, good: int) -> Position:
+        """The position behind the good row ``good - 1`` and before any refused row that follows it."""
+        if good == 0:
+            return self.before
+        records = self.records
+        bad = sum(1 for row in records.bad if row.index < good)
+        return self._at(records.row_ends[good - 1], records.row_lines[good - 1], good + bad)
+
+    def end(self) -> Position:
+        """The position behind the chunk."""
+        return self._at(self.records.end, self.records.lines, len(self.records) + len(self.records.bad))
+
+    def _at(self, offset: int, lines: int, rows: int) -> Position:
+        decoded = self.chunk.offset + offset
+        return evolve(
+            self.before,
+            offset=decoded,
+            resume=self.chunk.resume_at(decoded),
+            rows=self.before.rows + rows,
+            line=self.before.line + lines,
+        )
+
+    def place_of(self, good: int, comment: str | None) -> tuple[int, int]:
+        """(byte in the chunk's data, lines before it) where a good row begins; blank lines and comments passed."""
+        data, mark = self.chunk.data, (comment or "").encode()
+        bad_ends = [row.end for row in self.records.bad if row.index <= good]
+        start = max([self.records.row_ends[good - 1] if good else 0, *bad_ends[-1:]])
+        while data[start : start + 1] in (b"\r", b"\n") or (mark and data.startswith(mark, start)):
+            skipped = _LINE.match(data, start)
+            start = skipped.end() if skipped else len(data)
+        return start, lines_in(data[:start])
+
+
+def lines_in(text: bytes) -> int:
+    """Line ends in the text: LF, CRLF or a lone CR, each one."""
+    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
+
+
+async def read_rows(
+    reading: Reading,
+    objects: Sequence[SourceObject],
+    start: Position,
+    header: tuple[str, ...],
+    work: Callable[[Chunk, Records], T],
+) -> AsyncGenerator[Encoded[T], None]:
+    """Encode everything from ``start`` to the end of the last object.
+
+    ``header``: the job's column names where ``start`` is not its very beginning. ``work`` runs in a thread on
+    each chunk's records; it may be called for a chunk that is then thrown away.
+    Raises DataError where headers differ or framing cannot go on, after all rows before that place were given.
+    """
+    position = start
+    for index in range(start.object_index, len(objects)):
+        obj = objects[index]
+        if index > start.object_index:
+            position = Position(object_index=index, uri=obj.uri, version=obj.version, rows=position.rows)
+        in_middle = position.offset > 0
+        rows = _ObjectRows(reading=reading, obj=obj, index=index, work=work)
+        async with aclosing(rows.run(position, header if in_middle else None)) as encoded:
+            async for item in encoded:
+                if item.chunk.header and item.chunk.header != header:  # an object of 0 bytes has none
+                    header = _agreed(header, item.chunk.header, objects, index)
+                position = item.end()
+                yield item
+
+
+def _agreed(
+    known: tuple[str, ...], found: tuple[str, ...], objects: Sequence[SourceObject], index: int
+) -> tuple[str, ...]:
+    if not known:
+        return found
+    column = next((i for i, pair in enumerate(zip(known, found, strict=False)) if pair[0] != pair[1]), None)
+    if column is None:
+        what = f"expected {len(known)} columns, found {len(found)}"
+    else:
+        what = f"column {column + 1}: expected {known[column]!r}, found {found[column]!r}"
+    first = f" of {objects[0].uri}" if index else " the job began with"
+    raise DataError(
+        f"{objects[index].uri}: its header differs from that{first}: {what}",
+        hint="all objects of a job have the same columns; load this one as a job of its own",
+    )
+
+
+@define(eq=False)
+class _ObjectRows(Generic[T]):
+    """One object's rows. Two tasks feed the threads; ``run`` takes their results in order.
+
+    What goes wrong in a task travels in its queue, behind everything that came before it.
+    """
+
+    reading: Reading
+    obj: SourceObject
+    index: int
+    work: Callable[[Chunk, Records], T]
+    _blocks: asyncio.Queue[Block | Exception | None] = field(factory=lambda: asyncio.Queue(READ_AHEAD_BLOCKS))
+    _kept: deque[Block] = Factory(deque)  # not yet confirmed by a chunk that ended on a boundary
+    _ended: bool = False
+
+    async def run(self, position: Position, header: tuple[str, ...] | None) -> AsyncGenerator[Encoded[T], None]:
+        prefetch = asyncio.create_task(self._prefetch(position))
+        try:
+            framer: Framer | None = self._framer(header, exact=False)
+            while framer is not None:
+                item: Encoded[T] | None = None
+                async with aclosing(self._encoded(framer, position)) as encoded:
+                    async for item in encoded:
+                        yield item
+                        position = item.end()
+                cut_wrong = item is not None and item.records.unfinished
+                # Go on exactly from the last whole record (design.md, framing).
+                framer = self._framer(item.chunk.header, exact=True) if item and cut_wrong else None
+        finally:
+            await _cancelled(prefetch)
+
+    def _framer(self, header: tuple[str, ...] | None, *, exact: bool) -> Framer:
+        reading = self.reading
+        return Framer(
+            reading.dialect,
+            self.index,
+            uri=self.obj.uri,
+            header=header,
+            columns=reading.columns,
+            has_header=reading.has_header,
+            max_record=reading.max_record,
+            chunk_bytes=CHUNK_BYTES,
+            exact=exact,
+        )
+
+    async def _prefetch(self, position: Position) -> None:
+        try:
+            raw = self.reading.source.read(self.obj, position.resume.offset)
+            blocks = decode(raw, encoding=self.reading.encoding, start=position.resume, offset=position.offset)
+            async with aclosing(blocks):
+                async for block in blocks:
+                    await self._blocks.put(block)
+            await self._blocks.put(None)
+        except Exception as error:
+            await self._blocks.put(error)
+
+    async def _encoded(self, framer: Framer, position: Position) -> AsyncGenerator[Encoded[T], None]:
+        """Chunks in order, up to the first that was cut in the wrong place, or the object's end."""
+        ready: asyncio.Queue[_Ready[T]] = asyncio.Queue()  # bounded by ``room``
+        room = _ByteBound(ENCODE_AHEAD_BYTES)
+        feeder = asyncio.create_task(self._feed(framer, position.offset, ready, room))
+        try:
+            while (entry := await ready.get()) is not None:
+                if isinstance(entry, Exception):
+                    raise entry
+                chunk, future = entry
+                records, extra = await future
+                before = evolve(
+                    position,
+                    offset=chunk.offset,
+                    resume=chunk.resume_at(chunk.offset),
+                    line=position.line + chunk.lines_before,
+                )
+                item = Encoded(obj=self.obj, chunk=chunk, records=records, extra=extra, before=before)
+                position = item.end()
+                yield item
+                self._forget(position.offset)
+                room.give(len(chunk.data))
+                if records.unfinished:
+                    return
+                if chunk.broken is not None:
+                    raise _broken_off(chunk.broken, position)
+        finally:
+            await _cancelled(feeder)
+            while not ready.empty():
+                if isinstance(left := ready.get_nowait(), tuple) and not left[1].cancel():
+                    left[1].exception()  # done and not wanted: say that it was seen
+
+    async def _feed(self, framer: Framer, offset: int, ready: asyncio.Queue[_Ready[T]], room: _ByteBound) -> None:
+        """Frame what is kept from ``offset`` on, then what comes; hand each chunk to a thread."""
+        loop = asyncio.get_running_loop()
+        kept = deque(_from(block, offset) for block in self._kept if block.offset + len(block.data) > offset)
+        try:
+            while True:
+                block = kept.popleft() if kept else await self._next_block()
+                frame = framer.finish if block is None else partial(framer.feed, block)
+                for chunk in await loop.run_in_executor(None, frame):
+                    await room.take(len(chunk.data))
+                    ready.put_nowait((chunk, loop.run_in_executor(None, self._encode, chunk)))
+                    if chunk.broken is not None or chunk.last:
+                        ready.put_nowait(None)
+                        return
+        except Exception as error:
+            ready.put_nowait(error)
+
+    async def _next_block(self) -> Block | None:
+        if self._ended:
+            return None
+        block = await self._blocks.get()
+        if isinstance(block, Exception):
+            raise block
+        if block is None:
+            self._ended = True
+        else:
+            self._kept.append(block)
+        return block
+
+    def _encode(self, chunk: Chunk) -> tuple[Records, T]:
+        records = self.reading.encoder.encode(chunk)
+        return records, self.work(chunk, records)
+
+    def _forget(self, offset: int) -> None:
+        while self._kept and self._kept[0].offset + len(self._kept[0].data) <= offset:
+            self._kept.popleft()
+
+
+class _ByteBound:
+    """A bound on bytes under way. One entry is always let in, so that a chunk above the bound can pass."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._changed = asyncio.Event()
+
+    async def take(self, count: int) -> None:
+        while self._used and self._used + count > self._limit:
+            self._changed.clear()
+            await self._changed.wait()
+        self._used += count
+
+    def give(self, count: int) -> None:
+        self._used -= count
+        self._changed.set()
+
+
+def _broken_off(broken: Broken, position: Position) -> BadRow:
+    return BadRow(
+        broken.reason,
+        source=position.uri,
+        row=position.rows + 1,
+        line=position.line,
+        byte=position.offset,
+        hint=broken.hint,
+    )
+
+
+def _from(block: Block, offset: int) -> Block:
+    skip = max(0, offset - block.offset)
+    if not skip:
+        return block
+    return Block(data=block.data[skip:], offset=block.offset + skip, resume=block.resume.forward(skip))
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
