@@ -1,0 +1,51 @@
+# The ways to try, check and measure the project. Each makes .venv first if it is not there or out of date.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
+
+.PHONY: help demo test check bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    a CSV into a real Kafka, killed on the way, and proof that nothing is lost or doubled"
+	@echo "make check   format, types, layers, unit and property tests"
+	@echo "make test    the whole suite, with a real Kafka"
+	@echo "make bench   speed beside other tools"
+	@echo "make clean   remove .venv and all caches in this folder"
+
+demo: $(VENV)/installed
+	@$(BIN)/csv2kafka demo
+
+test: $(VENV)/installed-for-development
+	@$(PYTEST)
+
+check: $(VENV)/installed-for-development
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(PYTEST) -m "not broker" tests/unit tests/properties
+
+bench:
+	@echo "There is nothing to measure yet: benchmarks/ comes with the native kernel."
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (make PYTHON=/path/to/python)"; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	@echo "installing csv2kafka"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-for-development: pyproject.toml | $(VENV)/bin/python
+	@echo "installing csv2kafka and what its tests need"
+	@$(PIP) --editable '.[test,lint]'
+	@touch $@ $(VENV)/installed
