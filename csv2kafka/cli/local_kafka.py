@@ -27,10 +27,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import platformdirs
 
+from csv2kafka.cli import guarded
 from csv2kafka.errors import Unreachable
 
 KAFKA_VERSION = "4.1.0"
@@ -43,10 +44,6 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 NODE_ID = 1
 LOG_TAIL_BYTES = 4000
-
-# Runs "$@" in place of the shell, so that its process id is the shell's. A watcher reads our end of a pipe: a
-# line means that the program was seen to end; the pipe's end means that we are gone, however that came about.
-GUARD = 'exec 3<&0; (read -r line <&3 || kill -KILL $$) & exec 3<&-; exec "$@" </dev/null'
 
 # What a single node needs, then what makes it start and answer quickly.
 BASE_CONFIG = {
@@ -188,7 +185,9 @@ class LocalKafka:
             raise RuntimeError("Kafka is running already")
         properties = self._prepare()
         with self.log.open("ab") as log:
-            self._process = _guarded(self._java("kafka.Kafka", str(properties)), self.directory, log)
+            self._process = guarded.start(
+                self._java("kafka.Kafka", str(properties)), directory=self.directory, output=log
+            )
         try:
             self._wait_until_it_answers()
         except BaseException:
@@ -211,7 +210,7 @@ class LocalKafka:
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is not None:
-            _finish(process, how, STOP_SECONDS)
+            guarded.end(process, how, STOP_SECONDS)
 
     def _prepare(self) -> Path:
         """The configuration's file, and formatted storage."""
@@ -293,44 +292,18 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _guarded(command: Sequence[str], directory: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Run it in a session of its own (Ctrl-C is not for it), never outliving this process."""
-    return subprocess.Popen(
-        ["/bin/sh", "-c", GUARD, "sh", *command],
-        cwd=directory,
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
-def _finish(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float) -> None:
-    """Send the signal and wait; SIGKILL after ``seconds``. Then tell the watcher that all is done."""
-    process.send_signal(how)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    finally:
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(b"\n")
-
-
 def _run(command: Sequence[str], directory: Path, seconds: float) -> tuple[bool, str]:
     """Run it to its end: whether it went well, and all it printed."""
     path = directory / f"output-{uuid.uuid4().hex}.log"
     try:
         with path.open("wb") as output:
-            process = _guarded(command, directory, output)
+            process = guarded.start(command, directory=directory, output=output)
         try:
             status: int | None = process.wait(seconds)
         except subprocess.TimeoutExpired:
             status = None
         finally:
-            _finish(process, signal.SIGKILL, STOP_SECONDS)
+            guarded.end(process, signal.SIGKILL, STOP_SECONDS)
         return status == 0, path.read_text(errors="replace") + (
             "" if status is not None else f"\nno end in {seconds} s"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -188,40 +187,3 @@ def test_ports_are_free_and_different() -> None:
     ports = local_kafka._free_ports(50)
     assert len(set(ports)) == 50
     assert set(ports) <= set(local_kafka.PORTS)
-
-
-def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
-    code = (
-        "import pathlib, sys, time; from csv2kafka.cli.local_kafka import _guarded\n"
-        "with open(sys.argv[1] + '/log', 'wb') as log:\n"
-        "    print(_guarded(['/bin/sleep', '600'], pathlib.Path(sys.argv[1]), log).pid, flush=True)\n"
-        "time.sleep(600)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    _wait(lambda: Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"/bin/sleep"))
-    os.kill(child, signal.SIGSTOP)  # not even then
-    parent.kill()
-    parent.communicate()
-    _wait(lambda: _group_is_gone(child))
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_of_it_is_left_when_it_was_ended(tmp_path: Path, how: signal.Signals) -> None:
-    with (tmp_path / "log").open("wb") as log:
-        process = local_kafka._guarded(["/bin/sleep", "600"], tmp_path, log)
-    local_kafka._finish(process, how, 10)
-    assert process.returncode == -how
-    _wait(lambda: _group_is_gone(process.pid))
-
-
-def test_one_that_does_not_end_is_killed(tmp_path: Path) -> None:
-    with (tmp_path / "log").open("wb") as log:
-        process = local_kafka._guarded(
-            ["/bin/sh", "-c", "trap '' TERM; echo up; sleep 600 & wait; wait"], tmp_path, log
-        )
-    _wait(lambda: (tmp_path / "log").read_text() == "up\n")
-    local_kafka._finish(process, signal.SIGTERM, 0.2)
-    assert process.returncode == -signal.SIGKILL
-    os.killpg(process.pid, signal.SIGKILL)  # its own child, which no real node has
