@@ -1,0 +1,210 @@
+"""TLS and SASL: what the options ask for, put together and checked before anything is connected to.
+
+Also what a failed handshake means: a wrong password or certificate cannot pass by waiting, so these end a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiokafka import errors as kafka_errors
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.helpers import create_ssl_context
+from attrs import frozen
+
+from csv2kafka.errors import ConfigError, Csv2KafkaError, NotAuthorized
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI")
+PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+# A TLS server answers plain text with an alert record (type 21, version 3.x); read as Kafka's length it is this.
+_TLS_ALERT_AS_LENGTH = range(0x15030000, 0x15030500)
+# OpenSSL's reasons for: the server wants a certificate, or does not like the one it got.
+_CLIENT_CERTIFICATE_REASONS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE", "ALERT_UNKNOWN_CA")
+
+
+@frozen(kw_only=True)
+class Security:
+    """How connections are secured; ``arguments`` are the connection's, by aiokafka's names."""
+
+    protocol: str
+    context: ssl.SSLContext | None = None
+    sasl: Mapping[str, Any]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"security_protocol": self.protocol, "ssl_context": self.context, **self.sasl}
+
+
+def security(values: Mapping[str, Any], label: Callable[[str], str]) -> Security:
+    """From the options' values; ``label`` names an option for errors. Reads the certificates' files.
+
+    Raises ConfigError with all problems.
+    """
+    problems = [*_tls_problems(values, label), *_sasl_problems(values, label)]
+    protocol = values["security_protocol"]
+    context = values["ssl_context"]
+    if _has_tls(protocol) and context is None and not problems:
+        try:
+            context = _context(values)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            problems.append(f"TLS: the certificates cannot be used: {error}")
+    if problems:
+        raise ConfigError(*problems)
+    names = [name for name in values if name.startswith("sasl_")]
+    return Security(
+        protocol=protocol,
+        context=context if _has_tls(protocol) else None,
+        sasl={name: values[name] for name in names} if _has_sasl(protocol) else {},
+    )
+
+
+def _has_tls(protocol: str) -> bool:
+    return protocol in ("SSL", "SASL_SSL")
+
+
+def _has_sasl(protocol: str) -> bool:
+    return protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
+
+def _tls_problems(values: Mapping[str, Any], label: Callable[[str], str]) -> Iterator[str]:
+    files = [name for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile") if values[name] is not None]
+    given = [*files, *(name for name in ("ssl_password", "ssl_context") if values[name] is not None)]
+    if not _has_tls(values["security_protocol"]):
+        for name in given:
+            yield f"{label(name)}: without TLS it has no effect; expected {label('security_protocol')} SSL or SASL_SSL"
+        return
+    if values["ssl_context"] is not None and len(given) > 1:
+        yield f"{label('ssl_context')}: it stands for the other ssl_ options; give one or the other"
+    if values["ssl_context"] is not None and not isinstance(values["ssl_context"], ssl.SSLContext):
+        yield f"{label('ssl_context')}: expected an ssl.SSLContext, found {values['ssl_context']!r}"
+    if values["ssl_keyfile"] is not None and values["ssl_certfile"] is None:
+        yield f"{label('ssl_keyfile')}: a key is of no use without its certificate, {label('ssl_certfile')}"
+    for name in files:
+        if not Path(values[name]).is_file():
+            yield f"{label(name)}: no such file: {values[name]}"
+
+
+def _sasl_problems(values: Mapping[str, Any], label: Callable[[str], str]) -> Iterator[str]:
+    mechanism = values["sasl_mechanism"]
+    credentials = ("sasl_plain_username", "sasl_plain_password")
+    if not _has_sasl(values["security_protocol"]):
+        for name in credentials:
+            if values[name] is not None:
+                yield (
+                    f"{label(name)}: without SASL it has no effect; "
+                    f"expected {label('security_protocol')} SASL_SSL or SASL_PLAINTEXT"
+                )
+        return
+    if mechanism in PASSWORD_MECHANISMS:
+        for name in credentials:
+            if values[name] is None:
+                yield f"{label(name)}: missing, and {mechanism} needs it"
+    provider = values["sasl_oauth_token_provider"]
+    if mechanism == "OAUTHBEARER" and not isinstance(provider, AbstractTokenProvider):
+        wanted = "an aiokafka.abc.AbstractTokenProvider"
+        yield f"{label('sasl_oauth_token_provider')}: expected {wanted}, found {provider!r}"
+    if mechanism == "GSSAPI" and importlib.util.find_spec("gssapi") is None:
+        yield f"{label('sasl_mechanism')}: GSSAPI needs the package gssapi, which is not installed"
+
+
+def _context(values: Mapping[str, Any]) -> ssl.SSLContext:
+    # A callable, because OpenSSL asks on the terminal for a password it was not given.
+    password = values["ssl_password"] or ""
+    context = create_ssl_context(
+        cafile=values["ssl_cafile"],
+        certfile=values["ssl_certfile"],
+        keyfile=values["ssl_keyfile"],
+        password=lambda: password,
+    )
+    context.check_hostname = values["ssl_check_hostname"]
+    return context
+
+
+def refused_handshake(error: BaseException, address: str, protocol: str) -> Csv2KafkaError | None:
+    """What a connection's failure means, where waiting does not help; None where it may pass."""
+    causes = tuple(_causes(error))
+    for cause in causes:
+        told = _refused_tls(cause, address, protocol) or _refused_login(cause, address)
+        if told is not None:
+            return told
+    return None
+
+
+def likely_cause(error: BaseException, protocol: str) -> str:
+    """A guess at why a server hung up on us; empty without one."""
+    hung_up = any(isinstance(cause, (asyncio.IncompleteReadError, ConnectionResetError)) for cause in _causes(error))
+    if not hung_up:
+        return ""
+    missing = [name for name, has in (("TLS", _has_tls), ("SASL", _has_sasl)) if not has(protocol)]
+    return f"is {' or '.join(missing)} missing? (--kafka security_protocol=…)" if missing else "is it a Kafka broker?"
+
+
+def words(error: BaseException) -> str:
+    """The innermost cause in a few words."""
+    cause = [*_causes(error)][-1]
+    if isinstance(cause, asyncio.IncompleteReadError):
+        return "the server closed the connection"
+    if isinstance(cause, TimeoutError) and not str(cause):
+        return "no answer in time"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return str(cause) or type(cause).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__
+
+
+def _refused_tls(error: BaseException, address: str, protocol: str) -> Csv2KafkaError | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConfigError(
+            f"{address}: TLS: the broker's certificate is not accepted: {error.verify_message or error}",
+            hint="name the authority that signed it with --kafka ssl_cafile=FILE, and the host as the certificate does",
+        )
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or ""
+        if any(sign in reason for sign in _CLIENT_CERTIFICATE_REASONS):
+            return NotAuthorized(
+                f"{address}: TLS: the broker does not accept this client's certificate, or asks for one: {reason}",
+                hint="set --kafka ssl_certfile=FILE and ssl_keyfile=FILE to what the broker trusts",
+            )
+        return ConfigError(
+            f"{address}: TLS: {reason or error}", hint="is this listener without TLS? (--kafka security_protocol=…)"
+        )
+    if isinstance(error, asyncio.IncompleteReadError) and error.expected in _TLS_ALERT_AS_LENGTH:
+        wanted = "SASL_SSL" if _has_sasl(protocol) else "SSL or SASL_SSL"
+        return ConfigError(
+            f"{address}: the broker speaks TLS here, and security_protocol is {protocol}",
+            hint=f"set --kafka security_protocol={wanted}",
+        )
+    return None
+
+
+def _refused_login(error: BaseException, address: str) -> Csv2KafkaError | None:
+    if isinstance(error, kafka_errors.SaslAuthenticationFailed):
+        return NotAuthorized(
+            f"{address}: SASL: the broker refused to let us in: {_told(error)}",
+            hint="check --kafka sasl_plain_username, sasl_plain_password and sasl_mechanism; "
+            "with IAM, that the role may kafka-cluster:Connect",
+        )
+    if isinstance(error, kafka_errors.UnsupportedSaslMechanismError):
+        return ConfigError(f"{address}: SASL: {_told(error)}", hint="set --kafka sasl_mechanism to one of these")
+    if isinstance(error, kafka_errors.IllegalSaslStateError):
+        return ConfigError(
+            f"{address}: the broker takes no SASL login here", hint="set --kafka security_protocol without SASL"
+        )
+    return None
+
+
+def _told(error: kafka_errors.KafkaError) -> str:
+    return ", ".join(str(argument) for argument in error.args if argument) or type(error).__name__
