@@ -16,8 +16,12 @@ _converter = make_converter()
 _converter.register_unstructure_hook(ContentHash, str)
 _converter.register_structure_hook(ContentHash, lambda text, _: ContentHash(value=int(text, 16)))
 _converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
-_converter.register_structure_hook(Mapping[str, str], lambda value, _: {str(k): str(v) for k, v in value.items()})
-_converter.register_structure_hook(Mapping[str, int], lambda value, _: {str(k): int(v) for k, v in value.items()})
+_converter.register_structure_hook_func(
+    lambda cl: cl == Mapping[str, str], lambda value, _: {str(k): str(v) for k, v in value.items()}
+)
+_converter.register_structure_hook_func(
+    lambda cl: cl == Mapping[str, int], lambda value, _: {str(k): int(v) for k, v in value.items()}
+)
 
 
 def to_json(value: Checkpoint | Manifest) -> bytes:
