@@ -1,0 +1,60 @@
+"""How a lease is taken: the rule that all stores share.
+
+A lease found held is watched for one time to live. Its heartbeat moves: somebody lives, LeaseHeld. It stands
+still: taken over, by a write that fails if it moved after all. Only the change that the newcomer sees counts,
+measured by his own monotonic clock; no two clocks are ever compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from attrs import frozen
+
+from csv2kafka.errors import LeaseHeld
+
+LOOKS = 30  # at a held lease, in one time to live
+
+
+@frozen(kw_only=True)
+class Holder:
+    """Who has a lease. ``beat`` changes with each renewal; ``since`` and ``heartbeat`` are for people only."""
+
+    owner: str
+    epoch: int
+    beat: int
+    since: datetime
+    heartbeat: datetime
+
+    def __str__(self) -> str:
+        return f"{self.owner} (epoch {self.epoch}), since {self.since.isoformat(timespec='seconds')}"
+
+
+async def acquire(job: str, take: Callable[[Holder | None], Awaitable[int | Holder]], *, lease_seconds: float) -> int:
+    """The epoch under which the lease was taken; LeaseHeld if a live run has it.
+
+    ``take(silent)``, atomically: takes the lease if it is free, or is still ``silent``'s with the same epoch and
+    beat, and gives the new epoch; else it gives the holder.
+    """
+    loop = asyncio.get_running_loop()
+    first = await take(None)
+    until = loop.time() + lease_seconds  # counted from after the look, so never too short
+    seen = first
+    while isinstance(first, Holder) and isinstance(seen, Holder):
+        if (seen.epoch, seen.beat) != (first.epoch, first.beat):
+            raise held(job, seen)
+        left = until - loop.time()
+        if left > 0:
+            await asyncio.sleep(min(left, lease_seconds / LOOKS))
+        seen = await take(None if left > 0 else first)
+    assert isinstance(seen, int)
+    return seen
+
+
+def held(job: str, holder: Holder) -> LeaseHeld:
+    return LeaseHeld(
+        f"job {job!r}: another run has it: {holder}, last heartbeat {holder.heartbeat.isoformat(timespec='seconds')}",
+        hint="wait for it to end, or stop it; or give this run another --job name",
+    )
