@@ -19,7 +19,7 @@ def check_options(
     give_up_after: float | None,
 ) -> None:
     """Raises ConfigError naming each option out of its limits."""
-    problems = []
+    problems: list[str] = []
     try:
         check_encoding(encoding)
     except ConfigError as error:

@@ -79,7 +79,8 @@ class Report:
 
 @frozen(kw_only=True)
 class VerifyReport:
-    """What verify found. ``besides``: records of others between the job's first and last. Offsets are Kafka's.
+    """What verify found. ``besides``: records of others between the job's first and last, ``behind``: after its
+    last. Offsets are Kafka's.
 
     ``difference``: the first place where topic and CSV are not equal, None if they are.
     """
@@ -87,7 +88,6 @@ class VerifyReport:
     rows: int
     bad_rows: int
     besides: int
-    before: int
     behind: int
     first_offset: int | None
     last_offset: int | None
