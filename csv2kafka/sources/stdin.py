@@ -6,7 +6,8 @@ import asyncio
 import os
 import stat
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 from csv2kafka.errors import ConfigError, Unreachable
 from csv2kafka.model import SourceObject
@@ -49,18 +50,19 @@ class StdinSource:
                 hint="put it into a file and give that as SOURCE: such a run goes on where it stopped",
             )
         self._begun = True
-        async for block in self._waited() if await self._can_wait() else self._plain():
-            yield block
+        async with aclosing(self._waited() if await self._can_wait() else self._plain()) as blocks:
+            async for block in blocks:
+                yield block
 
     async def confirm(self, obj: SourceObject) -> None:
         """What was read is what it was: nothing can change it."""
 
-    async def _plain(self) -> AsyncIterator[bytes]:
+    async def _plain(self) -> AsyncGenerator[bytes, None]:
         """From a file or a device that always has an answer, in a thread."""
         while block := await asyncio.to_thread(os.read, self._fd, BLOCK_BYTES):
             yield block
 
-    async def _waited(self) -> AsyncIterator[bytes]:
+    async def _waited(self) -> AsyncGenerator[bytes, None]:
         """From a pipe, socket or terminal: a block is full, or has waited LINGER_SECONDS, or is the last."""
         loop = asyncio.get_running_loop()
         block = bytearray()

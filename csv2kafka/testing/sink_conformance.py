@@ -64,7 +64,7 @@ class SinkConformance:
             async with self._work("run-1") as work:
                 assert isinstance(work.session, SinkSession)
                 for last in range(500, 5001, 500):
-                    await work.write(rows[:last])
+                    await work.write(rows, last)
                     if last % 1000 == 0:
                         await work.commit()
             await self._expect(rows)
@@ -110,13 +110,13 @@ class SinkConformance:
 
         async def main() -> None:
             async with self._work("run-1") as work:
-                await work.write(rows[:10])
+                await work.write(rows, 10)
                 done = await work.commit()
             async with self._work("run-2") as work:
                 found = work.session.resume_from
                 for name in ("job", "position", "counts", "header", "content_hash", "generation", "settings"):
                     assert getattr(found, name) == getattr(done, name), name
-                await work.write(rows[:20])
+                await work.write(rows, 20)
                 await work.commit()
                 await work.write(rows)
                 await work.commit()
@@ -131,9 +131,9 @@ class SinkConformance:
             for number, (committed, lost) in enumerate([(0, 7), (10, 25), (10, 12), (40, 60), (40, 41)]):
                 with suppress(Crash):
                     async with self._work(f"run-{number}") as work:
-                        await work.write(rows[:committed])
+                        await work.write(rows, committed)
                         await work.commit()
-                        await work.write(rows[:lost])
+                        await work.write(rows, lost)
                         raise Crash
             async with self._work("last") as work:
                 await work.write(rows)
@@ -149,9 +149,9 @@ class SinkConformance:
             for last in range(10, 51, 10):
                 with suppress(Crash):
                     async with self._work("run-1") as work:
-                        await work.write(rows[: last - 5])
+                        await work.write(rows, last - 5)
                         await work.commit()
-                        await work.write(rows[:last])
+                        await work.write(rows, last)
                         raise Crash
             async with self._work("run-1") as work:
                 await work.write(rows)
@@ -165,9 +165,9 @@ class SinkConformance:
 
         async def main() -> None:
             async with self._work("run-1") as work:
-                await work.write(rows[:10])
+                await work.write(rows, 10)
                 await work.commit()
-                await work.write(rows[:25])
+                await work.write(rows, 25)
                 await work.commit(saved=False)
             async with self._work("run-2") as work:
                 assert work.session.resume_from.position.rows in (10, 25)
@@ -221,7 +221,7 @@ class SinkConformance:
                 found = work.session.resume_from
                 assert (found.position.rows, found.counts) == (0, Counts())
                 assert found.generation > first.generation
-                await work.write(new[:5])
+                await work.write(new, 5)
                 second = await work.commit()
             async with self._work("run-2") as work:
                 found = work.session.resume_from
@@ -239,16 +239,16 @@ class SinkConformance:
         async def main() -> None:
             async with AsyncExitStack() as stack:
                 first = await stack.enter_async_context(self._work("run-1"))
-                await first.write(rows[:10])
+                await first.write(rows, 10)
                 await first.commit()
-                await first.write(rows[:12])
+                await first.write(rows, 12)
                 try:
                     second = await stack.enter_async_context(self._work("run-2", store=await self._copied_store()))
                 except TakenOver:
                     await first.write(rows)
                     await first.commit()
                 else:
-                    await second.write(rows[:15])
+                    await second.write(rows, 15)
                     await second.commit()
                     await self._shut_out(first, rows)
                     await second.write(rows)
@@ -330,7 +330,7 @@ class SinkConformance:
                 return
             with suppress(Crash):
                 async with self._work("run-1") as work:
-                    await work.write(rows[:5])
+                    await work.write(rows, 5)
                     await work.refuse(bad[:2])
                     await work.commit()
                     await work.refuse(bad[2:])
@@ -405,19 +405,21 @@ class _Work:
     bad: int = 0
     asked: bool = field(default=False)
 
-    async def write(self, rows: Sequence[Row]) -> None:
-        """Write ``rows`` from where this session is on; what stands there already is not written again."""
+    async def write(self, rows: Sequence[Row], last: int | None = None) -> None:
+        """Write ``rows`` (all of the job's) up to ``last``, from where this session is on; what stands there already
+        is not written again."""
         if not self.asked:
             self.asked = True
             async for batch in self.session.standing():
                 for row in batch.rows():
                     assert row == rows[self.rows], "what stands there is what was written"
                     self.rows += 1
-        packed = self.session.packer.pack(records(rows), self.rows) if self.rows < len(rows) else Packed(payloads=())
+        last = len(rows) if last is None else last
+        packed = self.session.packer.pack(records(rows), min(self.rows, last), last)
         assert packed.too_large == ()
         for payload in packed.payloads:
             await self.session.write(payload)
-        self.rows = max(self.rows, len(rows))
+        self.rows = max(self.rows, last)
 
     async def refuse(self, rows: Sequence[DeadLetter]) -> None:
         for payload in self.session.packer.pack_dead_letters(rows):
