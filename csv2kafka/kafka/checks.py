@@ -1,0 +1,142 @@
+"""Holds the topics and the checkpoint against the world, before anything is written.
+
+What cannot all be true stops the job with an explanation; going on would lose or double rows. ``--restart``
+is the user's decision, never ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from csv2kafka.errors import StateContradiction, TopicMissing
+from csv2kafka.kafka.log import committed_batches
+from csv2kafka.kafka.port import Broker, LogEnds, TopicFacts, TopicPartition
+from csv2kafka.model import Checkpoint, SinkState, Target
+
+DATA = Target.DATA.value
+DEAD_LETTER = Target.DEAD_LETTER.value
+DEFAULT_BATCH_LIMIT = 1_048_588  # Kafka's own default of max.message.bytes
+SHORT_RETENTION_MS = 24 * 3600 * 1000
+DECIDE = "see what happened to it; --restart forgets the checkpoint and begins at row 0"
+
+
+async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool, flag: str) -> TopicFacts:
+    """The topic's facts; TopicMissing if it or its partition is not there. ``flag`` names the option for it."""
+    facts = await broker.topic(target.topic)
+    if facts is None and create:
+        await broker.create_topic(target.topic, partitions=target.partition + 1, config={})
+        for _ in range(100):
+            if (facts := await broker.topic(target.topic)) is not None:
+                break
+            await asyncio.sleep(0.1)
+    if facts is None:
+        raise TopicMissing(
+            f"there is no topic {target.topic} ({flag})",
+            hint=f"--create-topic makes it with the cluster's default replication, or use kafka-topics.sh "
+            f"--create --topic {target.topic}",
+        )
+    if target.partition not in facts.partitions:
+        raise TopicMissing(
+            f"topic {target.topic} has partitions 0 to {len(facts.partitions) - 1}, not {target.partition}",
+            hint="choose one of them with --partition",
+        )
+    return facts
+
+
+def batch_limit(facts: TopicFacts) -> int:
+    """The largest batch the topic takes, in bytes after compression."""
+    return int(facts.config.get("max.message.bytes", DEFAULT_BATCH_LIMIT))
+
+
+def warnings(facts: TopicFacts, partition: int, *, keyed: bool) -> list[str]:
+    """What in the data topic's settings could lose rows that were confirmed, one sentence each."""
+    config = facts.config
+    if not config:
+        return [f"topic {facts.name}: its settings may not be described, so it is not known whether they keep rows"]
+    found = []
+    if config.get("unclean.leader.election.enable") == "true":
+        found.append("unclean.leader.election.enable=true: a failing broker can take confirmed rows with it")
+    if config.get("min.insync.replicas") == "1" and facts.partitions[partition] > 1:
+        found.append("min.insync.replicas=1: rows are confirmed by one broker alone; 2 is safe")
+    if "compact" in config.get("cleanup.policy", "") and keyed:
+        found.append("cleanup.policy=compact: of rows with the same key only the last one stays")
+    retention = int(config.get("retention.ms", -1))
+    if 0 <= retention < SHORT_RETENTION_MS and "delete" in config.get("cleanup.policy", "delete"):
+        found.append(f"retention.ms={retention}: rows may be gone before they were read")
+    return [f"topic {facts.name} has {text}" for text in found]
+
+
+def same_topic(facts: TopicFacts, state: SinkState) -> None:
+    """StateContradiction if the topic was deleted and made anew since the checkpoint."""
+    if facts.topic_id and state.destination_id and facts.topic_id != state.destination_id:
+        raise StateContradiction(
+            f"topic {facts.name} is another one than the checkpoint's: its id was {state.destination_id}, "
+            f"now it is {facts.topic_id}",
+            hint=DECIDE,
+        )
+
+
+async def log_reaches(broker: Broker, target: TopicPartition, expected: int, *, wait: float) -> LogEnds:
+    """The partition's ends; StateContradiction if the log ends before the offset known to have been reached.
+
+    A leader that has just come up may not know better for a moment: asked again after ``wait`` seconds.
+    """
+    ends = await broker.log_ends(target)
+    if ends.end < expected:
+        await asyncio.sleep(wait)
+        ends = await broker.log_ends(target, refresh=True)
+    if ends.end < expected:
+        raise StateContradiction(
+            f"{target} ends at offset {ends.end}, though {expected} had been reached: records were lost (truncated, "
+            "an unclean leader election), or this is another cluster",
+            hint=DECIDE,
+        )
+    return ends
+
+
+def log_still_has(target: TopicPartition, state: SinkState, ends: LogEnds) -> None:
+    """StateContradiction if the log begins behind the checkpoint's next offset: rows of this job may have stood
+    in what is gone, so it cannot be told which have to be sent. (At-least-once only.)"""
+    reached = state.offsets.get(DATA, 0)
+    if ends.start > reached:
+        raise StateContradiction(
+            f"{target} begins at offset {ends.start}, the checkpoint says that {reached} was reached: what stood "
+            "between is gone, and it cannot be told which rows that were",
+            hint=DECIDE,
+        )
+
+
+async def nothing_of_ours_behind(broker: Broker, target: TopicPartition, state: SinkState, ends: LogEnds) -> None:
+    """StateContradiction if a committed batch of the checkpoint's producer stands at or behind its next offset:
+    it is in no checkpoint, and going on would double it. (The checkpoint's own marker stands there.)"""
+    start = max(state.offsets.get(DATA, ends.start), ends.start)
+    async for batch in committed_batches(broker, target, start, ends.end):
+        if batch.producer_id in state.producer_ids and batch.last_offset >= start:
+            raise StateContradiction(
+                f"{target}: offsets {batch.base_offset} to {batch.last_offset} hold committed rows of this job "
+                f"that its checkpoint (next offset {start}) does not know",
+                hint=DECIDE,
+            )
+
+
+def store_not_ahead(stored: Checkpoint | None, counted: Checkpoint | None, topic: str) -> None:
+    """StateContradiction if the store knows of a commit that the checkpoint topic does not: it is written
+    after Kafka's answer only, so the checkpoint topic has lost data."""
+    if stored is None or not stored.sink.offsets:
+        return
+    if counted is None or _progress(stored) > _progress(counted):
+        have = "none" if counted is None else _told(counted)
+        raise StateContradiction(
+            f"job {stored.job}: the checkpoint store has {_told(stored)}, topic {topic} has {have}: the topic has "
+            "lost data, or it is another one",
+            hint=DECIDE,
+        )
+
+
+def _progress(checkpoint: Checkpoint) -> tuple[int, int, bool]:
+    return checkpoint.generation, checkpoint.position.rows, checkpoint.complete
+
+
+def _told(checkpoint: Checkpoint) -> str:
+    done = ", complete" if checkpoint.complete else ""
+    return f"a checkpoint of generation {checkpoint.generation} at row {checkpoint.position.rows}{done}"

@@ -1,0 +1,89 @@
+"""Reads a stretch of a partition, waiting (with a bound) for transactions that hide part of it.
+
+The end of a stretch is reached by position, not by the last record seen: markers and what compaction took
+away take offsets too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from attrs import frozen
+
+from csv2kafka.errors import Unreachable
+from csv2kafka.kafka.port import Broker, FetchedBatch, Isolation, LogEnds, TopicPartition
+from csv2kafka.kernel import unpack_batch
+
+# A reader waits for the oldest open transaction of anybody. Brokers bound them by transaction.max.timeout.ms
+# (15 minutes unless changed) and look for overdue ones every ten seconds.
+HANGING_SECONDS = 15 * 60 + 30.0
+READ_BYTES = 4 << 20
+PAUSE = 0.05
+
+
+@frozen(kw_only=True)
+class LogRecord:
+    """A record where it stands. ``key``/``value`` None: null."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+async def committed_batches(
+    broker: Broker, target: TopicPartition, start: int, stop: int, *, patience: float = HANGING_SECONDS
+) -> AsyncIterator[FetchedBatch]:
+    """The data batches from ``start`` to ``stop`` (excluded; a batch may begin before ``start``) that are
+    committed; no markers. Waits ``patience`` seconds at most for what is undecided; then Unreachable."""
+    loop = asyncio.get_running_loop()
+    position = start
+    deadline = loop.time() + patience
+    while position < stop:
+        fetched = await broker.read(target, position, Isolation.READ_COMMITTED, max_bytes=READ_BYTES)
+        for batch in fetched.batches:
+            if batch.base_offset >= stop:
+                return
+            if not batch.is_control and not batch.aborted:
+                yield batch
+        if fetched.next_offset > position:
+            position = fetched.next_offset
+            deadline = loop.time() + patience
+        elif loop.time() >= deadline:
+            raise _hanging(target, fetched.ends, stop, patience)
+        else:
+            await asyncio.sleep(PAUSE)
+
+
+async def committed_records(
+    broker: Broker, target: TopicPartition, start: int, stop: int, *, patience: float = HANGING_SECONDS
+) -> AsyncIterator[LogRecord]:
+    """The committed records from ``start`` to ``stop`` (excluded)."""
+    async for fetched in committed_batches(broker, target, start, stop, patience=patience):
+        for record in records_of(fetched):
+            if start <= record.offset < stop:
+                yield record
+
+
+def records_of(fetched: FetchedBatch) -> list[LogRecord]:
+    """A batch's records, one object each: for small batches."""
+    batch = unpack_batch(fetched.data)
+    rows = batch.records.rows()
+    return [
+        LogRecord(
+            offset=fetched.base_offset + delta,
+            key=None if index in batch.null_keys else key,
+            value=None if index in batch.null_values else value,
+        )
+        for index, (delta, (key, value)) in enumerate(zip(batch.offset_deltas, rows, strict=True))
+    ]
+
+
+def _hanging(target: TopicPartition, ends: LogEnds, stop: int, patience: float) -> Unreachable:
+    return Unreachable(
+        f"{target}: waited {patience:.0f} s for a transaction that began at offset {ends.stable} and is neither "
+        f"committed nor aborted; it hides what stands up to offset {stop}",
+        hint=f"find it with `kafka-transactions.sh find-hanging --topic {target.topic} --partition "
+        f"{target.partition}` and end it with `kafka-transactions.sh abort --topic {target.topic} --partition "
+        f"{target.partition} --start-offset {ends.stable}`; then run again",
+    )

@@ -1,0 +1,355 @@
+"""What brokers hold and how they answer: logs, producers, transactions. As Kafka does it, in one step per request.
+
+Without verification of transactions (KIP-890), as brokers before 3.6 are, unless asked for: they let more in.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from csv2kafka.errors import Doubt
+from csv2kafka.kafka.port import (
+    BrokerError,
+    Fenced,
+    Fetched,
+    FetchedBatch,
+    Isolation,
+    LogEnds,
+    NothingDone,
+    OffsetOutOfRange,
+    Producer,
+    TopicFacts,
+    TopicPartition,
+)
+from csv2kafka.kernel import unpack_batch
+
+SEQUENCES = 1 << 31
+REMEMBERED_BATCHES = 5
+NO_PRODUCER = -1
+
+ERRORS: Mapping[int, tuple[str, type[BrokerError]]] = {
+    1: ("OFFSET_OUT_OF_RANGE", OffsetOutOfRange),
+    3: ("UNKNOWN_TOPIC_OR_PARTITION", BrokerError),
+    14: ("COORDINATOR_LOAD_IN_PROGRESS", NothingDone),
+    16: ("NOT_COORDINATOR", BrokerError),
+    45: ("OUT_OF_ORDER_SEQUENCE_NUMBER", BrokerError),
+    46: ("DUPLICATE_SEQUENCE_NUMBER", BrokerError),
+    47: ("INVALID_PRODUCER_EPOCH", Fenced),
+    48: ("INVALID_TXN_STATE", BrokerError),
+    49: ("INVALID_PRODUCER_ID_MAPPING", Fenced),
+    50: ("INVALID_TRANSACTION_TIMEOUT", BrokerError),
+    51: ("CONCURRENT_TRANSACTIONS", NothingDone),
+    90: ("PRODUCER_FENCED", Fenced),
+}
+
+
+def error(operation: str, code: int) -> Doubt:
+    name, kind = ERRORS[code]
+    return kind(operation, code, name)
+
+
+@frozen(kw_only=True)
+class Stored:
+    """A batch in a log; a marker if ``commit`` is not None."""
+
+    base_offset: int
+    last_offset: int
+    producer_id: int
+    epoch: int
+    transactional: bool
+    data: bytes = b""
+    commit: bool | None = None
+
+
+@define
+class Known:
+    """What a partition remembers of a producer: its epoch, and its last batches as (first, last, base offset)."""
+
+    epoch: int
+    batches: list[tuple[int, int, int]] = field(factory=list)
+
+
+@define
+class Log:
+    """One partition."""
+
+    start: int = 0
+    end: int = 0
+    batches: list[Stored] = field(factory=list)
+    producers: dict[int, Known] = field(factory=dict)
+    open: dict[int, int] = field(factory=dict)  # producer id → first offset of its transaction
+    aborted: list[tuple[int, int, int]] = field(factory=list)  # producer id, first offset, the marker's
+
+    @property
+    def stable(self) -> int:
+        return min(self.open.values(), default=self.end)
+
+    def append(self, data: bytes) -> int:
+        """A produced batch, checked as ``ProducerAppendInfo`` does; gives its base offset."""
+        (attributes,) = struct.unpack_from(">h", data, 21)
+        producer_id, epoch, first = struct.unpack_from(">qhi", data, 43)
+        (count,) = struct.unpack_from(">i", data, 57)
+        last = (first + count - 1) % SEQUENCES
+        transactional = bool(attributes & 0x10)
+        if producer_id != NO_PRODUCER:
+            known = self.producers.get(producer_id)
+            if known is None:
+                known = self.producers[producer_id] = Known(epoch)  # may start anywhere
+            elif epoch < known.epoch:
+                raise error("Produce", 47)
+            elif epoch > known.epoch:
+                if first != 0:
+                    raise error("Produce", 45)
+                known.epoch, known.batches = epoch, []
+            else:
+                for seen_first, seen_last, base in known.batches:
+                    if (seen_first, seen_last) == (first, last):
+                        return base
+                if known.batches and first != (known.batches[-1][1] + 1) % SEQUENCES:
+                    raise error("Produce", 45 if first > known.batches[-1][1] else 46)
+                if not known.batches and first != 0:
+                    raise error("Produce", 45)
+            known.batches = [*known.batches, (first, last, self.end)][-REMEMBERED_BATCHES:]
+            if transactional:
+                self.open.setdefault(producer_id, self.end)
+        base = self.end
+        self.end += count
+        stored = struct.pack(">q", base) + data[8:]
+        self.batches.append(
+            Stored(
+                base_offset=base,
+                last_offset=self.end - 1,
+                producer_id=producer_id,
+                epoch=epoch,
+                transactional=transactional,
+                data=stored,
+            )
+        )
+        return base
+
+    def mark(self, producer: Producer, *, commit: bool) -> None:
+        """A transaction's end."""
+        known = self.producers.setdefault(producer.producer_id, Known(producer.epoch))
+        if producer.epoch < known.epoch:
+            return
+        if producer.epoch > known.epoch:
+            known.epoch, known.batches = producer.epoch, []
+        first = self.open.pop(producer.producer_id, None)
+        if first is not None and not commit:
+            self.aborted.append((producer.producer_id, first, self.end))
+        self.batches.append(
+            Stored(
+                base_offset=self.end,
+                last_offset=self.end,
+                producer_id=producer.producer_id,
+                epoch=producer.epoch,
+                transactional=True,
+                commit=commit,
+            )
+        )
+        self.end += 1
+
+    def read(self, offset: int, isolation: Isolation, max_bytes: int) -> Fetched:
+        if not self.start <= offset <= self.end:
+            raise error("Fetch", 1)
+        limit = self.stable if isolation is Isolation.READ_COMMITTED else self.end
+        found: list[FetchedBatch] = []
+        size = 0
+        for batch in self.batches:
+            if batch.last_offset < offset or batch.last_offset < self.start:
+                continue
+            if batch.base_offset >= limit or (found and size > max_bytes):
+                break
+            size += len(batch.data)
+            found.append(self._fetched(batch, isolation))
+        next_offset = found[-1].last_offset + 1 if found else offset
+        return Fetched(batches=found, next_offset=max(offset, next_offset), ends=self.ends())
+
+    def ends(self) -> LogEnds:
+        return LogEnds(start=self.start, end=self.end, stable=self.stable)
+
+    def truncate(self, end: int) -> None:
+        """Forget everything from ``end`` on, as an unclean leader election does."""
+        self.batches = [batch for batch in self.batches if batch.last_offset < end]
+        self.end = end
+        self.producers.clear()
+        self.open.clear()
+
+    def compact(self) -> None:
+        """Drop batches whose records all have later ones with the same keys; offsets stay as they are."""
+        later: set[bytes | None] = set()
+        kept: list[Stored] = []
+        for batch in reversed(self.batches):
+            if batch.commit is None and batch.last_offset < self.stable:
+                keys = [key for key, _ in unpack_batch(batch.data).records.rows()]
+                if all(key in later for key in keys):
+                    continue
+                if not self._is_aborted(batch):
+                    later.update(keys)
+            kept.append(batch)
+        self.batches = kept[::-1]
+
+    def _is_aborted(self, batch: Stored) -> bool:
+        return batch.commit is None and any(
+            producer_id == batch.producer_id and first <= batch.base_offset < marker
+            for producer_id, first, marker in self.aborted
+        )
+
+    def _fetched(self, batch: Stored, isolation: Isolation) -> FetchedBatch:
+        return FetchedBatch(
+            base_offset=batch.base_offset,
+            last_offset=batch.last_offset,
+            producer_id=batch.producer_id,
+            producer_epoch=batch.epoch,
+            is_control=batch.commit is not None,
+            is_transactional=batch.transactional,
+            aborted=isolation is Isolation.READ_COMMITTED and self._is_aborted(batch),
+            data=batch.data,
+        )
+
+
+@define
+class Transaction:
+    """What a coordinator knows of a transactional id. ``state``: empty, ongoing, committing, aborting, done."""
+
+    producer: Producer
+    timeout: float
+    state: str = "empty"
+    partitions: set[TopicPartition] = field(factory=set)
+    began: int = 0  # counts transactions, so that an old time-out finds another one
+
+
+@define(kw_only=True)
+class Topic:
+    topic_id: str
+    partitions: dict[int, Log]
+    config: dict[str, str]
+
+
+@define(kw_only=True)
+class Cluster:
+    """``later(seconds, action)`` schedules; ``marker_delay``: how long markers take to reach a partition.
+    ``verifies``: whether a produce request is held against its transaction (KIP-890)."""
+
+    later: Callable[[float, Callable[[], None]], object]
+    marker_delay: Callable[[TopicPartition], float] = lambda _: 0.003
+    verifies: bool = False
+    topics: dict[str, Topic] = field(factory=dict)
+    transactions: dict[str, Transaction] = field(factory=dict)
+    producers_given: int = 1000
+    topics_made: int = 0
+
+    def make_topic(self, name: str, *, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+        if name in self.topics:
+            return
+        self.topics_made += 1
+        self.topics[name] = Topic(
+            topic_id=f"{self.topics_made:032x}",
+            partitions={number: Log() for number in range(partitions)},
+            config={"cleanup.policy": "delete", "max.message.bytes": "1048588", **(config or {})},
+        )
+
+    def log(self, target: TopicPartition) -> Log:
+        topic = self.topics.get(target.topic)
+        if topic is None or target.partition not in topic.partitions:
+            raise error("request", 3)
+        return topic.partitions[target.partition]
+
+    def facts(self, name: str) -> TopicFacts | None:
+        topic = self.topics.get(name)
+        if topic is None:
+            return None
+        return TopicFacts(
+            name=name,
+            topic_id=topic.topic_id,
+            partitions=dict.fromkeys(topic.partitions, 1),
+            config=dict(topic.config),
+        )
+
+    def init_producer(self, transactional_id: str | None, timeout_ms: int) -> Producer:
+        if transactional_id is None:
+            return self._new_producer()
+        if timeout_ms > 900_000:
+            raise error("InitProducerId", 50)
+        known = self.transactions.get(transactional_id)
+        if known is None:
+            known = self.transactions[transactional_id] = Transaction(self._new_producer(), timeout_ms / 1000)
+            return known.producer
+        if known.state == "ongoing":
+            self._fence(known)
+            self._end(known, commit=False)
+        if known.state in ("committing", "aborting"):
+            raise error("InitProducerId", 51)
+        self._fence(known)
+        known.state, known.timeout = "empty", timeout_ms / 1000
+        return known.producer
+
+    def add_partitions(self, transactional_id: str, producer: Producer, partitions: Sequence[TopicPartition]) -> None:
+        known = self._transaction("AddPartitionsToTxn", transactional_id, producer)
+        if known.state in ("committing", "aborting"):
+            raise error("AddPartitionsToTxn", 51)
+        for partition in partitions:
+            self.log(partition)
+        if known.state != "ongoing":
+            known.state, known.partitions, known.began = "ongoing", set(), known.began + 1
+            began = known.began
+            self.later(known.timeout, lambda: self._time_out(known, began))
+        known.partitions |= set(partitions)
+
+    def produce(self, target: TopicPartition, batch: bytes, transactional_id: str | None) -> int:
+        log = self.log(target)
+        if transactional_id is not None and self.verifies:
+            known = self.transactions[transactional_id]
+            if known.state != "ongoing" or target not in known.partitions:
+                raise error("Produce", 48)
+        return log.append(batch)
+
+    def end_transaction(self, transactional_id: str, producer: Producer, *, commit: bool) -> None:
+        known = self._transaction("EndTxn", transactional_id, producer)
+        if known.state == "ongoing":
+            self._end(known, commit=commit)
+        elif known.state == ("committing" if commit else "aborting"):
+            raise error("EndTxn", 51)
+        elif known.state != ("committed" if commit else "aborted"):
+            raise error("EndTxn", 48)
+
+    def expire(self, transactional_id: str) -> None:
+        """Forget the id, as brokers do after seven days."""
+        del self.transactions[transactional_id]
+
+    def _new_producer(self) -> Producer:
+        self.producers_given += 1
+        return Producer(producer_id=self.producers_given, epoch=0)
+
+    def _fence(self, known: Transaction) -> None:
+        known.producer = Producer(producer_id=known.producer.producer_id, epoch=known.producer.epoch + 1)
+
+    def _transaction(self, operation: str, transactional_id: str, producer: Producer) -> Transaction:
+        known = self.transactions.get(transactional_id)
+        if known is None or known.producer.producer_id != producer.producer_id:
+            raise error(operation, 49)
+        if known.producer.epoch != producer.epoch:
+            raise error(operation, 90)
+        return known
+
+    def _time_out(self, known: Transaction, began: int) -> None:
+        if known.state == "ongoing" and known.began == began:
+            self._fence(known)
+            self._end(known, commit=False)
+
+    def _end(self, known: Transaction, *, commit: bool) -> None:
+        known.state = "committing" if commit else "aborting"
+        missing = set(known.partitions)
+        producer = known.producer
+
+        def mark(partition: TopicPartition) -> None:
+            self.log(partition).mark(producer, commit=commit)
+            missing.discard(partition)
+            if not missing:
+                known.state = "committed" if commit else "aborted"
+
+        for partition in sorted(known.partitions, key=str):
+            self.later(self.marker_delay(partition), lambda partition=partition: mark(partition))  # type: ignore[misc]
