@@ -18,9 +18,7 @@ class ConnectConfig(CommonConfig):
 
     bootstrap_servers: str | None = option(
         kinds.optional(
-            kinds.text(
-                "HOST:PORT,...", "brokers such as broker1:9092,broker2:9092", r"[^\s,]+:\d+(\s*,\s*[^\s,]+:\d+)*"
-            )
+            kinds.text("HOST:PORT,...", "brokers such as broker1:9092,broker2:9092", r"[^\s,]+(\s*,\s*[^\s,]+)*")
         ),
         group=TO,
         help="Brokers to begin with.",
@@ -42,9 +40,9 @@ class ConnectConfig(CommonConfig):
     checkpoints: str = option(
         kinds.text("URL", "a URL such as sqlite:///var/lib/csv2kafka.db", r"[a-z][a-z0-9+.-]*://.*"),
         group=GUARANTEES,
-        help="Where progress is kept: sqlite:///PATH (sqlite:// alone is a file in the user's state directory), "
-        "kafka:// (the checkpoint topic alone), memory:// (gone with the process).",
-        default="sqlite://",
+        help="Where progress and the lease are kept: sqlite:///PATH, kafka:// (the checkpoint topic alone), or "
+        "memory:// (a SQLite file in the user's state directory).",
+        default="memory://",
         example="--checkpoints sqlite:////var/lib/csv2kafka/jobs.db",
     )
     checkpoint_topic: str = option(
@@ -52,6 +50,7 @@ class ConnectConfig(CommonConfig):
         group=GUARANTEES,
         help="The compacted topic that holds the checkpoints that count. Made if it is not there.",
         default="csv2kafka-checkpoints",
+        verify=True,
     )
     connect_timeout: float = option(
         kinds.duration(0.1, 86400),

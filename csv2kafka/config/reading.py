@@ -105,6 +105,11 @@ class ReadConfig(CommonConfig):
         verify=True,
     )
 
+    @property
+    def header(self) -> bool:
+        """Whether each object begins with its column names."""
+        return not self.no_header
+
     @classmethod
     def contradictions(cls, values: Mapping[str, Any]) -> Iterator[Contradiction]:
         said = options(cls)

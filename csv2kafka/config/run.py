@@ -80,6 +80,7 @@ class RunConfig(ReadConfig, ConnectConfig):
         help="What the job is called. Made from source and destination if not given; status shows it.",
         default=None,
         example="--job orders-2024",
+        verify=True,
     )
     checkpoint_interval: float = option(
         # Above: well under the transaction time-out of 60 s.
@@ -116,7 +117,6 @@ class RunConfig(ReadConfig, ConnectConfig):
         help="fail: stop, with everything before it committed. skip: count it and go on. dead-letter: put it into "
         "--dead-letter-topic (with --output: into FILE.bad) and go on.",
         default="fail",
-        verify=True,
     )
     dead_letter_topic: str | None = option(
         kinds.optional(TOPIC),
@@ -169,17 +169,17 @@ def _destination(values: Mapping[str, Any]) -> Iterator[Contradiction]:
     """Kafka (servers and topic) or a file: one of the two, and all of it."""
     said = options(RunConfig)
     servers, topic, output = (said[name] for name in ("bootstrap_servers", "topic", "output"))
-    about = ("bootstrap_servers", "topic", "output")
-    for given in [one for one in (servers, topic) if values["output"] and values[one.name]]:
-        yield about, f"{given.label}: expected either a topic or {output.label}, found both"
-    if not values["output"]:
-        neither = not values["topic"] and not values["bootstrap_servers"]
-        for missing in [one for one in (servers, topic) if not values[one.name]]:
-            instead = f", or {output.label}" if neither else ""
-            yield about, f"{missing.label}: is needed{instead}"
+    kafka = [one for one in (topic, servers) if values[one.name]]
+    if values["output"]:
+        for one in kafka[:1]:
+            yield (one.name, output.name), f"{output.label}: expected either a file or {one.flag}, found both"
+    else:
+        instead = "" if kafka else f", or {output.label}"
+        for missing in [one for one in (servers, topic) if one not in kafka]:
+            yield (missing.name, output.name), f"{missing.label}: is needed{instead}"
     for name in ("completion_topic", "dead_letter_topic", "create_topic"):
         if values["output"] and values[name]:
-            yield (*about, name), f"{said[name].label}: is for Kafka, found {output.flag} {values['output']}"
+            yield (output.name, name), f"{said[name].label}: is for Kafka, found {output.flag} {values['output']}"
 
 
 def _topics(values: Mapping[str, Any]) -> Iterator[Contradiction]:

@@ -1,0 +1,96 @@
+"""The command group: commands imported when they are called for, and one way out for every error.
+
+    execute(argv) ──▶ a command ──▶ exit code
+                         └─ error ──▶ one message and what to do next on standard error, never a traceback
+
+Exit codes are the errors' own (``csv2kafka.errors``); docs/errors.md lists them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from csv2kafka import __version__
+
+# name → (module, what it does). Help of the group is made from this, so that no command need be imported for it.
+COMMANDS = {
+    "run": ("csv2kafka.cli.run", "Put a CSV into Kafka, every row in order, once; go on where it stopped."),
+    "preview": ("csv2kafka.cli.preview", "Show what the first rows become. Writes nothing anywhere."),
+    "verify": ("csv2kafka.cli.verify", "Prove that the topic holds exactly the rows of the CSV, in order."),
+    "status": ("csv2kafka.cli.status", "Show jobs and how far they are."),
+    "demo": ("csv2kafka.cli.demo_command", "See it survive a kill: a CSV, a broker, SIGKILL, and the proof."),
+}
+
+
+class Group(click.Group):
+    """The commands of COMMANDS, each imported only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def get_help(self, ctx: click.Context) -> str:
+        from csv2kafka.cli.help import group_help
+
+        return group_help(ctx, COMMANDS)
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from csv2kafka import kernel
+
+        python = ".".join(map(str, sys.version_info[:3]))
+        click.echo(f"csv2kafka {__version__} (kernel: {kernel.NAME}, Python {python})")
+        ctx.exit()
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="The version.")
+def group() -> None:
+    """Huge CSV files into Kafka: every row, in exact order, once, whatever crashes."""
+
+
+def execute(argv: Sequence[str]) -> int:
+    """Run the command; gives the exit code. Errors are told on standard error."""
+    debug = "--debug" in argv
+    try:
+        result: Any = group.main(args=list(argv), prog_name="csv2kafka", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except BrokenPipeError:
+        return _nobody_reads()
+    except (Exception, KeyboardInterrupt) as error:
+        from csv2kafka.cli.failure import tell
+
+        return tell(error, debug=debug)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with ``code``, also while a thread still waits on something (a read of standard input)."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or _nobody_reads()
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
+
+
+def _nobody_reads() -> int:
+    """Whoever read our output (``head``) has enough: that is no failure. Python must not fail on its last flush."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,70 @@
+"""How an error is told: what was wrong, what to do next, and the exit code. A traceback only with ``--debug``."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Stopped
+
+BUG_HINT = "this is a bug in csv2kafka; run it again with --debug and report what it shows"
+
+
+def as_error(error: BaseException) -> Csv2KafkaError:
+    """Any exception as one of ours, with message, hint and exit code."""
+    if isinstance(error, Csv2KafkaError):
+        return error
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx else "csv2kafka"
+        return ConfigError(error.format_message(), hint=f"{where} --help shows what there is")
+    if isinstance(error, click.ClickException):
+        return ConfigError(error.format_message())
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return Stopped("interrupted", hint="run it again")
+    if isinstance(error, OSError) and error.filename:
+        return Csv2KafkaError(f"{error.filename}: {error.strerror}", hint="see whether it is there and may be used")
+    text = " ".join(str(error).split())
+    return Csv2KafkaError(f"{type(error).__name__}{': ' + text if text else ''}", hint=BUG_HINT)
+
+
+def error_facts(error: Csv2KafkaError) -> dict[str, Any]:
+    """An error as programs read it."""
+    facts: dict[str, Any] = {
+        "exit_code": error.exit_code,
+        "error": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+    }
+    if isinstance(error, ConfigError):
+        facts["problems"] = list(error.problems)
+    return facts
+
+
+def tell(error: BaseException, *, debug: bool = False) -> int:
+    """Write the error to standard error; gives its exit code."""
+    known = as_error(error)
+    try:
+        if debug:
+            traceback.print_exception(error, file=sys.stderr)
+        _render(known)
+    except (OSError, ValueError):
+        pass  # nobody reads standard error any more: the exit code still says it
+    return known.exit_code
+
+
+def _render(error: Csv2KafkaError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    stopped = isinstance(error, Stopped)
+    style, word = ("yellow", "stopped") if stopped else ("bold red", "error")
+    # soft_wrap: a message is cut into lines by the terminal, not by us, so that it can be searched for and copied.
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    problems = error.problems if isinstance(error, ConfigError) else [error.message]
+    for problem in problems:
+        console.print(Text.assemble((f"{word}: ", style), problem))
+    if error.hint:
+        console.print(Text.assemble(("  → ", "cyan"), error.hint))

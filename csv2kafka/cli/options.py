@@ -1,0 +1,89 @@
+"""Commands whose options are made from the configuration's fields.
+
+A flag's text goes to ``config.load`` as it stands, so that conversion and errors are the same for every layer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from csv2kafka.config import GROUPS, PREFIX, CommonConfig, Option, load, options
+
+C = TypeVar("C", bound=CommonConfig)
+F = TypeVar("F", bound=Callable[..., Any])
+
+CONFIG_FLAG = "config_file"
+
+
+class Command(click.Command):
+    """A command that shows its options in panels. ``said``: the configuration's options it takes."""
+
+    said: Mapping[str, Option] = {}
+
+    def get_help(self, ctx: click.Context) -> str:
+        from csv2kafka.cli.help import command_help
+
+        extra = [one for one in self.get_params(ctx) if isinstance(one, click.Option) and one.name not in self.said]
+        return command_help(ctx, grouped(self.said), extra)
+
+
+def grouped(said: Mapping[str, Option]) -> dict[str, list[Option]]:
+    """The options by the group in which help shows them, those with a short flag first."""
+    ordered = sorted(said.values(), key=lambda one: not one.short)
+    groups = {group: [one for one in ordered if one.group == group] for group in GROUPS}
+    return {group: members for group, members in groups.items() if members}
+
+
+def configured(
+    name: str, cls: type[CommonConfig], *, only: Callable[[Option], bool] = lambda _: True
+) -> Callable[[F], Command]:
+    """Make a command ``name`` that takes the options of ``cls`` and ``--config``."""
+    said = {one.name: one for one in options(cls).values() if only(one)}
+
+    def decorate(function: F) -> Command:
+        made = click.command(name, cls=Command)(function)
+        parameters: list[click.Parameter] = [_parameter(one) for one in said.values()]
+        parameters.append(
+            click.Option(
+                ["--config", CONFIG_FLAG],
+                metavar="FILE.toml",
+                help=f"Options from a file; its keys are the flags' names, client options stand in [kafka]. "
+                f"Also {PREFIX}CONFIG.",
+            )
+        )
+        made.params = [*made.params, *parameters]
+        made.said = said
+        return made
+
+    return decorate
+
+
+def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
+    """The configuration of ``cls`` from the flags given, the environment and the file."""
+    file = flags.get(CONFIG_FLAG) or os.environ.get(PREFIX + "CONFIG")
+    given = {name: _given(value) for name, value in flags.items() if name != CONFIG_FLAG}
+    return load(cls, flags=given, environ=os.environ, file=Path(file) if file else None)
+
+
+def for_verify(said: Option) -> bool:
+    """What verify takes of a run's options."""
+    return said.verify
+
+
+def _given(value: Any) -> Any:
+    """click gives an empty tuple for what was not given at all."""
+    return None if value == () else value
+
+
+def _parameter(said: Option) -> click.Parameter:
+    if said.positional:
+        return click.Argument([said.name], nargs=-1, metavar=said.kind.metavar)
+    names = [said.name, *([said.short] if said.short else [])]
+    if said.is_switch:
+        return click.Option([*names, f"{said.flag}/{said.off}"], default=None, help=said.help)
+    return click.Option([*names, said.flag], multiple=said.repeatable, metavar=said.kind.metavar, help=said.help)

@@ -1,0 +1,67 @@
+"""``csv2kafka verify``: reads source and destination side by side and says whether they are equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from csv2kafka.cli import log
+from csv2kafka.cli.failure import as_error
+from csv2kafka.cli.options import configured, for_verify, loaded
+from csv2kafka.cli.progress import display
+from csv2kafka.cli.signals import run_until_signalled
+from csv2kafka.config import RunConfig
+from csv2kafka.errors import DataError
+from csv2kafka.model.report import VerifyReport
+
+
+@configured("verify", RunConfig, only=for_verify)
+@click.option("--json", "as_json", is_flag=True, help="The result as a JSON object.")
+def command(as_json: bool, **flags: Any) -> int:
+    """Read the topic (or file) back and prove that it holds exactly the rows of SOURCE, in order.
+
+    Reads committed records only. Exits 0 if they are equal, else 65 with the first difference. Give the same
+    options for the CSV as to the run.
+    """
+    config = loaded(RunConfig, flags)
+    log.configure(json_lines=config.progress == "json", debug=config.debug)
+    shown = display(config.progress)
+
+    async def work() -> VerifyReport:
+        from csv2kafka.verify import verify
+
+        return await verify(config, on_event=shown.on_event)
+
+    failed: BaseException | None = None
+    with shown:
+        try:
+            found = run_until_signalled(work, on_stop=shown.stopping)
+        except (Exception, KeyboardInterrupt) as error:
+            failed = error
+    if failed is not None:
+        known = as_error(failed)
+        shown.failed(known, debug=config.debug)
+        return known.exit_code
+    if as_json:
+        click.echo(found.to_json())
+    else:
+        for line in lines(found):
+            click.echo(line)
+    return 0 if found.equal else DataError.exit_code
+
+
+def lines(found: VerifyReport) -> list[str]:
+    """The result as a person reads it."""
+    rows = f"{found.rows:,} rows compared in {found.seconds:.1f} s"
+    if found.bad_rows:
+        rows += f", {found.bad_rows:,} bad rows left out"
+    told = [f"equal: every row is there once, in order ({rows})" if found.equal else f"NOT equal ({rows})"]
+    if found.difference:
+        told.append(found.difference)
+    if found.first_offset is not None and found.last_offset is not None:
+        told.append(f"offsets {found.first_offset:,} to {found.last_offset:,}")
+    others = [(found.besides, "between them"), (found.behind, "behind them")]
+    if any(count for count, _ in others):
+        told.append("records of others: " + ", ".join(f"{count:,} {place}" for count, place in others if count))
+    return told
