@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("broker") and not EXTERNAL:
-        _need_local_kafka()
+        need_local_kafka()
 
 
 @functools.cache
@@ -52,7 +52,7 @@ def _missing() -> str:
     return ", ".join(missing_tools())
 
 
-def _need_local_kafka() -> None:
+def need_local_kafka() -> None:
     """Skips the test where no Kafka can be started; in CI it fails."""
     if _missing() and IN_CI:
         pytest.fail(f"a Kafka broker is missing, and CI is set: {_missing()}", pytrace=False)
@@ -112,7 +112,7 @@ class OwnKafka(Protocol):
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[OwnKafka]:
     """For tests that stop the broker or need settings of their own. Starting one takes about 5 s."""
-    _need_local_kafka()
+    need_local_kafka()
     nodes: list[LocalKafka] = []
 
     def start(

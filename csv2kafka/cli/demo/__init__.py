@@ -96,7 +96,7 @@ class _Story:
         source = self.directory / SOURCE
         write_csv(source, self.rows)
         with source.open(encoding="utf-8", newline="") as file:
-            for line in itertools.islice(file, 6):
+            for line in itertools.islice(file, 7):
                 self.say(f"  | {line.rstrip()}")
         self.say(f"  | …  {source.stat().st_size / 1e6:.1f} MB")
 

@@ -25,7 +25,7 @@ def write_csv(path: Path, rows: int) -> None:
                 CUSTOMERS[number % len(CUSTOMERS)],
                 CITIES[number // 3 % len(CITIES)],
                 f"{number * 7919 % 1_000_000 / 100:.2f}",
-                NOTES[number // 2 % len(NOTES)],
+                NOTES[number % len(NOTES)],
             )
             for number in range(1, rows + 1)
         )
