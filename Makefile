@@ -18,7 +18,9 @@ help:
 demo: $(VENV)/installed
 	@$(BIN)/csv2kafka demo
 
+# Kafka's jars first: fetching them may take longer than a test may.
 test: $(VENV)/installed-for-development
+	@$(BIN)/python -c "from csv2kafka.cli.local_kafka import *; missing_tools() or fetch_jars(print)"
 	@$(PYTEST)
 
 check: $(VENV)/installed-for-development
