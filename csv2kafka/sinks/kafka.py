@@ -7,6 +7,7 @@ docs/guarantees.md; the steps themselves stand in ``csv2kafka/kafka``.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -216,8 +217,12 @@ class KafkaSink:
         self, broker: Broker, job: Job, stored: Checkpoint | None, lease: Lease | None, run: _Run
     ) -> SinkSession:
         """docs/guarantees.md, "At-least-once, reconciled"."""
-        if lease is not None:
-            await lease.renew()
+        if lease is None:
+            raise ConfigError(
+                "--delivery at-least-once needs a checkpoint store with leases",
+                hint="kafka:// has none; choose another --checkpoints, or --delivery exactly-once",
+            )
+        await lease.renew()
         facts = await self._topics(broker, job, run)
         known = self._to_go_on_from(job, stored, run)
         if known is not None:
@@ -423,13 +428,12 @@ def _problems(
         problems.append(f"--compression: expected one of {', '.join(COMPRESSIONS)}, found {compression!r}")
     if transaction_timeout_ms < 1000:
         problems.append(f"transaction_timeout_ms: expected 1000 or more, found {transaction_timeout_ms}")
-    named = {"--topic": topic, "--checkpoint-topic": checkpoint_topic}
-    for flag, name in (("--dead-letter-topic", dead_letter_topic), ("--completion-topic", completion_topic)):
-        if name is not None:
-            named[flag] = name
-    flags = list(named)
-    for index, flag in enumerate(flags):
-        for other in flags[:index]:
-            if named[flag] == named[other]:
-                problems.append(f"{flag}: must not be the topic of {other}, {named[flag]}")
+    named = {
+        "--topic": topic,
+        "--checkpoint-topic": checkpoint_topic,
+        "--dead-letter-topic": dead_letter_topic,
+        "--completion-topic": completion_topic,
+    }
+    pairs = itertools.combinations([(flag, name) for flag, name in named.items() if name is not None], 2)
+    problems += [f"{flag}: {name} is {other} already" for (other, taken), (flag, name) in pairs if name == taken]
     return problems

@@ -1,1 +1,1 @@
-"""A Kafka cluster in memory, behind ``csv2kafka.kafka.port``, on a clock that jumps: a minute's time-out takes no time."""
+"""A Kafka cluster in memory, behind ``csv2kafka.kafka.port``, on a clock that jumps: a minute takes no time."""
