@@ -1,0 +1,154 @@
+"""A Kafka record batch to columns, whoever wrote it."""
+
+from __future__ import annotations
+
+from array import array
+from itertools import accumulate
+
+from attrs import field, frozen
+from crc32c import crc32c
+from typing_extensions import Buffer
+
+from csv2kafka.errors import StateContradiction
+from csv2kafka.kernel._python.compression import COMPRESSIONS, decompress
+from csv2kafka.kernel._python.layout import (
+    BODY,
+    BODY_AT,
+    COMPRESSION_BITS,
+    CONTROL_BIT,
+    HEADER_BYTES,
+    LENGTH_FROM,
+    PREFIX,
+    TRANSACTIONAL_BIT,
+    Batch,
+    Header,
+)
+from csv2kafka.model import Records
+
+_HINT = "see what wrote it with Kafka's kafka-dump-log"
+
+
+def unpack_batch(data: Buffer) -> Batch:
+    """One whole batch of format 2. StateContradiction if it is another, its CRC is wrong, or it makes no sense."""
+    raw = data if isinstance(data, bytes) else bytes(memoryview(data))
+    if len(raw) < HEADER_BYTES:
+        raise StateContradiction(f"a record batch has {len(raw)} bytes, expected at least {HEADER_BYTES}", hint=_HINT)
+    base_offset, length, _, magic, crc = PREFIX.unpack_from(raw)
+    where = f"the record batch at offset {base_offset}"
+    if magic != 2:
+        raise StateContradiction(f"{where} has format {magic}, expected 2 (Kafka 0.11 or later)", hint=_HINT)
+    if length != len(raw) - LENGTH_FROM:
+        raise StateContradiction(f"{where} has {len(raw)} bytes, its header says {length + LENGTH_FROM}", hint=_HINT)
+    found = crc32c(memoryview(raw)[BODY_AT:])
+    if crc != found:
+        raise StateContradiction(f"{where} is damaged: expected CRC-32C {crc:08x}, found {found:08x}", hint=_HINT)
+    attributes, last_delta, first_ts, max_ts, producer, epoch, sequence, count = BODY.unpack_from(raw, BODY_AT)
+    code = attributes & COMPRESSION_BITS
+    if code >= len(COMPRESSIONS):
+        raise StateContradiction(f"{where} has compression {code}, expected 0 to 4", hint=_HINT)
+    codec = COMPRESSIONS[code]
+    try:
+        rows = _rows(decompress(raw[HEADER_BYTES:], codec) if count else b"", count)
+    except (IndexError, ValueError, OverflowError) as error:
+        raise StateContradiction(f"{where} has a malformed record", hint=_HINT) from error
+    return Batch(
+        base_offset=base_offset,
+        last_offset_delta=last_delta,
+        first_timestamp=first_ts,
+        max_timestamp=max_ts,
+        producer_id=producer,
+        producer_epoch=epoch,
+        base_sequence=sequence,
+        is_control=bool(attributes & CONTROL_BIT),
+        is_transactional=bool(attributes & TRANSACTIONAL_BIT),
+        compression=codec,
+        records=rows.records(),
+        offset_deltas=rows.deltas,
+        null_keys=frozenset(rows.null_keys) if len(rows.null_keys) < count else frozenset(),
+        null_values=frozenset(rows.null_values),
+        headers=rows.headers,
+    )
+
+
+@frozen
+class _Rows:
+    deltas: array[int] = field(factory=lambda: array("I"))
+    keys: list[bytes] = field(factory=list)
+    values: list[bytes] = field(factory=list)
+    null_keys: list[int] = field(factory=list)
+    null_values: list[int] = field(factory=list)
+    headers: dict[int, tuple[Header, ...]] = field(factory=dict)
+
+    def records(self) -> Records:
+        keyed = len(self.null_keys) < len(self.values)
+        return Records(
+            values=b"".join(self.values),
+            value_ends=array("I", accumulate(map(len, self.values))),
+            keys=b"".join(self.keys) if keyed else None,
+            key_ends=array("I", accumulate(map(len, self.keys))) if keyed else None,
+        )
+
+
+def _rows(body: bytes, count: int) -> _Rows:
+    """Raises IndexError, ValueError or OverflowError when the bytes are not ``count`` records."""
+    rows = _Rows()
+    pos = 0
+    for row in range(count):
+        length, pos = _varint(body, pos)
+        end = pos + length
+        pos += 1  # attributes: none are defined
+        _, pos = _varint(body, pos)  # timestamp delta
+        delta, pos = _varint(body, pos)
+        key, pos = _nullable(body, pos)
+        value, pos = _nullable(body, pos)
+        if body[pos]:
+            headers, pos = _headers(body, pos)
+            rows.headers[row] = headers
+        else:
+            pos += 1
+        if pos != end:
+            raise ValueError("a record's length and content differ")
+        if key is None:
+            rows.null_keys.append(row)
+        if value is None:
+            rows.null_values.append(row)
+        rows.deltas.append(delta)
+        rows.keys.append(key or b"")
+        rows.values.append(value or b"")
+    if pos != len(body):
+        raise ValueError("bytes behind the last record")
+    return rows
+
+
+def _headers(body: bytes, pos: int) -> tuple[tuple[Header, ...], int]:
+    count, pos = _varint(body, pos)
+    headers: list[Header] = []
+    for _ in range(count):
+        name, pos = _nullable(body, pos)
+        value, pos = _nullable(body, pos)
+        headers.append(((name or b"").decode(errors="surrogateescape"), value))
+    return tuple(headers), pos
+
+
+def _nullable(body: bytes, pos: int) -> tuple[bytes | None, int]:
+    length, pos = _varint(body, pos)
+    if length < 0:
+        return None, pos
+    end = pos + length
+    if end > len(body):
+        raise ValueError("a field is longer than its batch")
+    return body[pos:end], end
+
+
+def _varint(body: bytes, pos: int) -> tuple[int, int]:
+    """A zigzag varint at ``pos``, and where it ends."""
+    byte = body[pos]
+    pos += 1
+    rest = byte & 0x7F
+    shift = 7
+    while byte & 0x80:
+        byte = body[pos]
+        pos += 1
+        rest |= (byte & 0x7F) << shift
+        shift += 7
+    return (rest >> 1) ^ -(rest & 1), pos
