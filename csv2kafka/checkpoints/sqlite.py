@@ -74,7 +74,8 @@ class SQLiteStore:
     @classmethod
     def from_url(cls, url: str) -> Self:
         """``sqlite:///ABSOLUTE/PATH``, ``sqlite://RELATIVE/PATH`` or ``memory://`` (in the user's state directory,
-        which is made if it is not there, for the user's eyes only). The path stands as it is, without escapes."""
+        which is made if it is not there, for the user's eyes only). The path stands as it is, without escapes;
+        more slashes than needed do no harm."""
         scheme, _, path = url.partition("://")
         if scheme == "memory" and not path:
             directory = user_state_path("csv2kafka", appauthor=False)
@@ -85,7 +86,7 @@ class SQLiteStore:
             return cls(directory / "checkpoints.sqlite")
         if scheme != "sqlite" or not path:
             raise ConfigError(f"--checkpoints {url}: expected sqlite:///PATH or memory://")
-        return cls(path)
+        return cls("/" + path.lstrip("/") if path.startswith("/") else path)
 
     @property
     def id(self) -> str:

@@ -163,6 +163,7 @@ class TestUrls:
         monkeypatch.chdir(tmp_path)
         for url, expected in {
             "sqlite:///var/lib/x y%20.db": Path("/var/lib/x y%20.db"),
+            "sqlite:////var/lib/x.db": Path("/var/lib/x.db"),
             "sqlite://some/where.db": tmp_path / "some" / "where.db",
         }.items():
             assert SQLiteStore.from_url(url)._path == expected
