@@ -1,0 +1,1 @@
+"""Where rows go. One file for each sink."""

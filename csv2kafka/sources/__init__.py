@@ -1,0 +1,1 @@
+"""Where CSV files are. One file for each source."""

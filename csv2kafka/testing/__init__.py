@@ -23,7 +23,8 @@ if "pytest" in sys.modules:  # or a failing assert in a suite would not say what
     import pytest
 
     pytest.register_assert_rewrite(
-        *(f"csv2kafka.testing.{name}_conformance" for name in ("source", "encoder", "sink", "store"))
+        "csv2kafka.testing.session_work",
+        *(f"csv2kafka.testing.{name}_conformance" for name in ("source", "encoder", "sink", "store")),
     )
 
 from csv2kafka.testing.clock import VirtualClockLoop, run_virtual
@@ -34,7 +35,7 @@ from csv2kafka.testing.memory_source import FakeSource
 from csv2kafka.testing.memory_store import MemoryStore
 from csv2kafka.testing.sink_conformance import SinkConformance
 from csv2kafka.testing.source_conformance import SourceConformance
-from csv2kafka.testing.store_conformance import CheckpointStoreConformance
+from csv2kafka.testing.store_conformance import CheckpointStoreConformance, LeaselessStoreConformance
 from csv2kafka.testing.values import chunk, example_job, records
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "EncoderConformance",
     "FakeSource",
     "Faults",
+    "LeaselessStoreConformance",
     "MemorySink",
     "MemoryStore",
     "SinkConformance",

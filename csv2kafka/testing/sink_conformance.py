@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cached_property
 from typing import Any
 
-from attrs import evolve, field, frozen, mutable
+from attrs import evolve, frozen
 
 from csv2kafka.errors import Csv2KafkaError, SettingsChanged, TakenOver
-from csv2kafka.model import Checkpoint, Completion, Counts, DeadLetter, Manifest, Packed
-from csv2kafka.protocols import Job, Lease, Sink, SinkSession
+from csv2kafka.model import Checkpoint, Counts, DeadLetter, Manifest, Packed
+from csv2kafka.protocols import Sink, SinkSession
 from csv2kafka.testing.faults import Crash
 from csv2kafka.testing.memory_store import MemoryStore
+from csv2kafka.testing.session_work import SessionWork
 from csv2kafka.testing.values import Row, example_job, records
 
 JOB = "conformance"
@@ -355,7 +356,7 @@ class SinkConformance:
     @asynccontextmanager
     async def _work(
         self, run_id: str, *, restart: bool = False, store: MemoryStore | None = None, check: Any = None
-    ) -> AsyncIterator[_Work]:
+    ) -> AsyncIterator[SessionWork]:
         """A session, opened as the pipeline opens it."""
         store = store or self._store
         job = example_job(JOB, run_id=run_id, restart=restart)
@@ -366,7 +367,9 @@ class SinkConformance:
             stored = await store.load(JOB)
             async with self.make().open(job, stored, lease) as session:
                 await store.save(lease, session.resume_from, job.manifest)
-                work = _Work(session=session, store=store, lease=lease, job=job, rows=session.resume_from.position.rows)
+                work = SessionWork(
+                    session=session, store=store, lease=lease, job=job, rows=session.resume_from.position.rows
+                )
                 yield work
 
     async def _copied_store(self) -> MemoryStore:
@@ -378,7 +381,7 @@ class SinkConformance:
                 await copy.save(lease, stored, example_job(JOB).manifest)
         return copy
 
-    async def _shut_out(self, work: _Work, rows: Sequence[Row]) -> None:
+    async def _shut_out(self, work: SessionWork, rows: Sequence[Row]) -> None:
         try:
             await work.write(rows)
             await work.commit()
@@ -391,56 +394,6 @@ class SinkConformance:
         found = await self.read()
         same = next((n for n, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), len(wanted))
         assert found == wanted, f"{len(found)} rows for {len(wanted)}, the first {same} as they should be"
-
-
-@mutable(kw_only=True)
-class _Work:
-    """One session at work: ``rows`` are written so far."""
-
-    session: SinkSession
-    store: MemoryStore
-    lease: Lease
-    job: Job
-    rows: int
-    bad: int = 0
-    asked: bool = field(default=False)
-
-    async def write(self, rows: Sequence[Row], last: int | None = None) -> None:
-        """Write ``rows`` (all of the job's) up to ``last``, from where this session is on; what stands there already
-        is not written again."""
-        if not self.asked:
-            self.asked = True
-            async for batch in self.session.standing():
-                for row in batch.rows():
-                    assert row == rows[self.rows], "what stands there is what was written"
-                    self.rows += 1
-        last = len(rows) if last is None else last
-        packed = self.session.packer.pack(records(rows), min(self.rows, last), last)
-        assert packed.too_large == ()
-        for payload in packed.payloads:
-            await self.session.write(payload)
-        self.rows = max(self.rows, last)
-
-    async def refuse(self, rows: Sequence[DeadLetter]) -> None:
-        for payload in self.session.packer.pack_dead_letters(rows):
-            await self.session.write(payload)
-        self.bad += len(rows)
-
-    async def commit(self, *, saved: bool = True, complete: bool = False) -> Checkpoint:
-        start = self.session.resume_from
-        checkpoint = evolve(
-            start,
-            run_id=self.job.run_id,
-            position=evolve(start.position, rows=self.rows),
-            counts=evolve(start.counts, rows=self.rows, bad_rows=self.bad),
-            transactions=start.transactions + 1,
-            complete=complete,
-        )
-        done = await self.session.commit(checkpoint, Completion(value=b"{}") if complete else None)
-        assert evolve(done, sink=checkpoint.sink, transactions=0) == evolve(checkpoint, transactions=0)
-        if saved:
-            await self.store.save(self.lease, done)
-        return done
 
 
 @frozen(kw_only=True)
