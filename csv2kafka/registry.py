@@ -52,21 +52,23 @@ class Parts:
 
 def build(config: RunConfig) -> Parts:
     """The parts the configuration asks for. Raises ConfigError with the problems of all of them."""
-    problems: list[str] = []
+    errors: list[ConfigError] = []
 
     def collected(make: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return make(*arguments)
         except ConfigError as error:
-            problems.extend(error.problems)
+            errors.append(error)
             return None
 
     source = collected(build_source, config)
     sink = collected(build_sink, config)
     encoder = collected(build_encoder, config)
-    checkpoints: Any = None if problems else collected(build_store, config)
-    if problems:
-        raise ConfigError(*problems)
+    checkpoints: Any = collected(build_store, config)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConfigError(*(problem for error in errors for problem in error.problems))
     return Parts(source=source, sink=sink, checkpoints=checkpoints, encoder=encoder, dialect=build_dialect(config))
 
 
@@ -144,7 +146,7 @@ def job_name(uri: str, destination: str, *, run_id: str) -> str:
     """
     if uri == STDIN:
         return f"stdin-to-{_readable(destination)}-{run_id[:10]}"
-    digest = hashlib.sha256(f"{uri}\n{destination}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{uri}\n{destination}".encode(errors="surrogatepass")).hexdigest()
     return f"{_readable(uri)}-to-{_readable(destination)}-{digest[:10]}"
 
 

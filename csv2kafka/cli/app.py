@@ -8,12 +8,12 @@ Exit codes are the errors' own (``csv2kafka.errors``); docs/errors.md lists them
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, NoReturn
 
 import click
@@ -39,7 +39,7 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
     def get_help(self, ctx: click.Context) -> str:
@@ -65,11 +65,11 @@ def group() -> None:
 
 def execute(argv: Sequence[str]) -> int:
     """Run the command; gives the exit code. Errors are told on standard error."""
-    debug = "--debug" in argv
+    debug = "--debug" in argv or os.environ.get("CSV2KAFKA_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:
         result: Any = group.main(args=list(argv), prog_name="csv2kafka", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the latter is what click makes of the former
         return _nobody_reads()
     except (Exception, KeyboardInterrupt) as error:
         from csv2kafka.cli.failure import tell

@@ -14,9 +14,15 @@ BUG_HINT = "this is a bug in csv2kafka; run it again with --debug and report wha
 
 
 def as_error(error: BaseException) -> Csv2KafkaError:
-    """Any exception as one of ours, with message, hint and exit code."""
+    """Any exception as one of ours, with message, hint and exit code; the exception itself is its cause."""
     if isinstance(error, Csv2KafkaError):
         return error
+    known = _translated(error)
+    known.__cause__ = error
+    return known
+
+
+def _translated(error: BaseException) -> Csv2KafkaError:
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "csv2kafka"
         return ConfigError(error.format_message(), hint=f"{where} --help shows what there is")
@@ -56,8 +62,9 @@ def tell(error: BaseException, *, debug: bool = False) -> int:
 
 
 def _render(error: Csv2KafkaError) -> None:
-    from rich.console import Console
     from rich.text import Text
+
+    from csv2kafka.cli.console import Console
 
     stopped = isinstance(error, Stopped)
     style, word = ("yellow", "stopped") if stopped else ("bold red", "error")

@@ -32,16 +32,16 @@ class ReportFile:
             raise ConfigError(f"--report: expected a file that can be written, found {target!r}")
 
     def write(self, report: Report | None, error: Csv2KafkaError | None) -> None:
-        """Replace the file at once. Raises Csv2KafkaError if that cannot be done."""
+        """Replace the file as a whole. Raises Csv2KafkaError if that cannot be done."""
         if self._target is None:
             return
         text = json.dumps(facts(report, error), indent=2, ensure_ascii=False) + "\n"
-        if self._target == STDOUT:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            return
         try:
-            _replace(Path(self._target), text)
+            if self._target == STDOUT:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            else:
+                _replace(Path(self._target), text)
         except OSError as failed:
             raise Csv2KafkaError(
                 f"--report {self._target}: {failed.strerror}", hint="the run itself ended as told above"

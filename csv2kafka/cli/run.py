@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from csv2kafka.cli import log
-from csv2kafka.cli.failure import as_error
+from csv2kafka.cli.failure import as_error, tell
 from csv2kafka.cli.options import configured, loaded
 from csv2kafka.cli.progress import Display, display
 from csv2kafka.cli.report_file import ReportFile
@@ -55,12 +55,21 @@ def run(config: RunConfig) -> int:
         report, failed = finished, None
     if failed is None:
         shown.finished(report)
-        report_file.write(report, None)
-        return 0
+        return _written(report_file, report, None)
     known = job.told(failed)
     shown.failed(known, debug=config.debug)
-    report_file.write(job.report, known)
-    return known.exit_code
+    return _written(report_file, job.report, known)
+
+
+def _written(report_file: ReportFile, report: Report | None, error: Csv2KafkaError | None) -> int:
+    """The exit code: that of the run, or if only the report could not be written, that."""
+    code = error.exit_code if error else 0
+    try:
+        report_file.write(report, error)
+    except Csv2KafkaError as failed:
+        told = tell(failed)
+        return code or told
+    return code
 
 
 class _Job:

@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from csv2kafka import registry
+from csv2kafka.cli.console import Console
 from csv2kafka.cli.options import configured, loaded
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import ConnectConfig

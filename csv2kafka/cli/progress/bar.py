@@ -6,13 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from csv2kafka.cli.console import Console
 from csv2kafka.cli.progress.lines import QuietDisplay
 from csv2kafka.cli.progress.outcome import outcome
 from csv2kafka.cli.progress.tally import clock_time, megabytes

@@ -1,0 +1,173 @@
+"""Usage errors, help, the version, and that no error shows a traceback."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import click
+import pytest
+
+from csv2kafka import __version__, errors
+from csv2kafka.cli import failure, status
+from csv2kafka.cli.app import COMMANDS, group
+from csv2kafka.cli.options import Command as OptionCommand
+from csv2kafka.model.report import Report
+from tests.unit.cli.conftest import Command, FakePipeline
+
+KINDS = [
+    one
+    for _, one in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(one, errors.Csv2KafkaError) and one is not errors.BadRow
+]
+
+
+def commands() -> list[OptionCommand]:
+    with click.Context(group) as ctx:
+        found = [group.get_command(ctx, name) for name in COMMANDS]
+    return [one for one in found if isinstance(one, OptionCommand)]
+
+
+def raising(error: BaseException) -> Callable[[FakePipeline], object]:
+    async def work(pipeline: FakePipeline) -> Report:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "Missing command"),
+        (["rum"], "No such command 'rum'"),
+        (["run", "--delimeter", ";"], "No such option"),
+        (["run", "a.csv"], "--topic (environment CSV2KAFKA_TOPIC, file key topic): is needed, or --output"),
+        (["run", "-o", "f"], "SOURCE... (environment CSV2KAFKA_SOURCES, file key sources): is needed"),
+        (["run", "a.csv", "-b", "h:1", "-t", "t", "-o", "f"], "expected either a file or --topic, found both"),
+        (["run", "a.csv", "-o", "f", "--max-record", "big"], "expected a size such as 500k or 16MiB"),
+        (["run", "a.csv", "-o", "f", "--config", "/none.toml"], "/none.toml: No such file or directory"),
+        (["run", "a.csv", "-o", "f", "--report", "/none/r.json"], "--report: expected a file that can be written"),
+        (["run", "a.csv", "-o", "f", "--delivery"], "requires an argument"),
+        (["preview"], "is needed"),
+        (["preview", "a.csv", "-n", "0"], "is not in the range"),
+        (["verify", "a.csv"], "is needed"),
+        (["status", "--checkpoints", "jobs.db"], "expected a URL such as"),
+        (["status", "a", "b"], "unexpected extra argument"),
+    ],
+)
+def test_usage_errors_exit_with_2_and_say_what_to_do(command: Command, argv: list[str], said: str) -> None:
+    outcome = command(*argv)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert outcome.err.startswith("error: ")
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+
+
+def test_all_problems_of_a_command_line_are_told_at_once(command: Command) -> None:
+    outcome = command("run", "a.csv", "-b", "h:1", "-t", "a/b", "--max-record", "x", "--delivery", "twice")
+    assert outcome.code == 2
+    assert outcome.err.count("error: ") == 3
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_gives_its_code_a_message_and_no_traceback(
+    command: Command, kind: type[errors.Csv2KafkaError]
+) -> None:
+    command.work = raising(kind("expected this, found that", hint="do so"))  # type: ignore[assignment]
+    outcome = command.run()
+    assert outcome.code == kind.exit_code
+    assert "expected this, found that" in outcome.err
+    assert "→ do so" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_bug_is_one_line_and_a_traceback_only_with_debug(command: Command) -> None:
+    command.work = raising(ValueError("odd\nthing"))  # type: ignore[assignment]
+    outcome = command.run()
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: ValueError: odd thing\n")
+    assert failure.BUG_HINT in outcome.err
+    assert "Traceback" not in outcome.err
+    debugged = command.run("--debug")
+    assert debugged.code == 1
+    assert "Traceback" in debugged.err
+
+
+def test_messages_are_shown_as_they_stand(command: Command) -> None:
+    """Not as rich's markup, and not cut into lines: they are searched for and copied."""
+    message = "a [bold]row[/bold] [/] " + "x" * 300
+    command.work = raising(errors.DataError(message))  # type: ignore[assignment]
+    assert f"error: {message}\n" in command.run().err
+
+
+@pytest.mark.parametrize("name", [[], *([name] for name in COMMANDS)], ids=lambda name: " ".join(name) or "group")
+def test_help_of_every_command(command: Command, name: list[str]) -> None:
+    for flag in ("--help", "-h"):
+        outcome = command(*name, flag)
+        assert outcome.code == 0
+        assert "Usage: csv2kafka" in outcome.out
+        assert outcome.err == ""
+
+
+@pytest.mark.parametrize("one", commands(), ids=lambda one: str(one.name))
+def test_help_names_every_flag(command: Command, monkeypatch: pytest.MonkeyPatch, one: OptionCommand) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    shown = command(str(one.name), "--help").out
+    for parameter in one.params:
+        for flag in (*parameter.opts, *parameter.secondary_opts):
+            if flag.startswith("-"):
+                assert flag in shown, flag
+    assert not any(line.endswith(" ") for line in shown.splitlines())
+
+
+def test_help_shows_no_colour_in_a_pipe(command: Command) -> None:
+    assert "\x1b" not in command("run", "--help").out
+
+
+def test_the_version_names_the_kernel(command: Command) -> None:
+    outcome = command("--version")
+    assert outcome.code == 0
+    assert outcome.out.startswith(f"csv2kafka {__version__} (kernel: ")
+
+
+def test_the_version_imports_little() -> None:
+    """It answers at once: no broker client, no display, no loop."""
+    code = (
+        "import sys; from csv2kafka.cli.app import execute; execute(['--version']); "
+        "print([name for name in ('aiokafka', 'rich', 'structlog', 'asyncio') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_has_enough_is_no_failure() -> None:
+    """``csv2kafka run --help | head -1``: no traceback, no error, whatever Python does on its way out."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "csv2kafka", "run", "--help"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_leaving_does_not_wait_for_a_thread_that_never_ends() -> None:
+    code = (
+        "import threading; from csv2kafka.cli.app import leave; "
+        "threading.Thread(target=threading.Event().wait).start(); print('told'); leave(65)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (65, b"told\n")
+
+
+def test_interrupted_outside_a_run_it_is_a_stop(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status.command, "callback", interrupted)
+    outcome = command("status")
+    assert outcome.code == 75
+    assert "interrupted" in outcome.err

@@ -1,0 +1,100 @@
+"""``csv2kafka status`` over a real SQLite store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from csv2kafka.checkpoints.sqlite import SQLiteStore
+from csv2kafka.cli.status import state
+from csv2kafka.model import Checkpoint, Counts, JobStatus, Position, SinkState
+from tests.unit.cli.conftest import Command
+
+
+def checkpoint(job: str, *, complete: bool) -> Checkpoint:
+    return Checkpoint(
+        job=job,
+        run_id="r1",
+        position=Position(uri="/data/orders.csv", rows=1201, line=1300),
+        counts=Counts(rows=1200, bad_rows=1, bytes=5000),
+        sink=SinkState(offsets={"data": 1210}, first_offset=3),
+        settings={"format": "json"},
+        complete=complete,
+        at=datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    async def fill() -> None:
+        store = SQLiteStore(tmp_path / "jobs.db")
+        for job, complete in (("done", True), ("half", False)):
+            async with store.lease(job, "me") as lease:
+                assert lease is not None
+                await store.save(lease, checkpoint(job, complete=complete))
+        await store.close()
+
+    asyncio.run(fill())
+    return f"sqlite:///{tmp_path}/jobs.db"
+
+
+def test_a_table_of_jobs(command: Command, url: str) -> None:
+    outcome = command("status", "--checkpoints", url)
+    assert outcome.code == 0
+    head, done, half = outcome.out.splitlines()
+    assert head.split() == ["Job", "State", "Rows", "Bad", "At", "Committed", "Held", "by"]
+    assert done.split()[:4] == ["done", "complete", "1,200", "1"]
+    assert half.split()[:2] == ["half", "resumable"]
+    assert "/data/orders.csv line 1,300" in half
+
+
+def test_one_job(command: Command, url: str) -> None:
+    outcome = command("status", "half", "--checkpoints", url)
+    assert outcome.code == 0
+    assert "resumable" in outcome.out
+    assert "first offset" in outcome.out
+
+
+def test_a_job_that_is_not_there(command: Command, url: str) -> None:
+    outcome = command("status", "none", "--checkpoints", url)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "no job 'none'" in outcome.err
+
+
+def test_as_json(command: Command, url: str) -> None:
+    done, half = json.loads(command("status", "--json", "--checkpoints", url).out)
+    assert (done["job"], done["state"], half["state"]) == ("done", "complete", "resumable")
+    assert (half["rows"], half["last_offset"], half["owner"]) == (1200, 1209, None)
+    assert half["settings"] == {"format": "json"}
+
+
+def test_no_jobs_is_no_failure(command: Command, tmp_path: Path) -> None:
+    outcome = command("status", "--checkpoints", f"sqlite:///{tmp_path}/new.db")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "no jobs" in outcome.err
+    assert json.loads(command("status", "--json", "--checkpoints", f"sqlite:///{tmp_path}/new.db").out) == []
+
+
+def test_the_checkpoint_topic_needs_a_broker(command: Command) -> None:
+    outcome = command("status", "--checkpoints", "kafka://")
+    assert outcome.code == 2
+    assert "--bootstrap-servers" in outcome.err
+
+
+def test_a_foreign_file_is_told_and_stays(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear Sir or Madam")
+    outcome = command("status", "--checkpoints", f"sqlite:///{path}")
+    assert outcome.code != 0
+    assert "letter.txt" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert path.read_text() == "Dear Sir or Madam"
+
+
+def test_a_held_job() -> None:
+    status = JobStatus(checkpoint=checkpoint("half", complete=False), owner="host:1")
+    assert state(status) == "held"
