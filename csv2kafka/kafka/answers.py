@@ -22,6 +22,7 @@ class Code(enum.IntEnum):
     MESSAGE_TOO_LARGE = 10
     COORDINATOR_LOAD_IN_PROGRESS = 14
     COORDINATOR_NOT_AVAILABLE = 15
+    NOT_COORDINATOR = 16
     INVALID_TOPIC_EXCEPTION = 17
     RECORD_LIST_TOO_LARGE = 18
     TOPIC_AUTHORIZATION_FAILED = 29
@@ -78,6 +79,10 @@ INVALID_REGISTRATION TRANSACTION_ABORTABLE
 NAMES = tuple(_NAMES.split())
 
 _NOTHING_DONE = {Code.CONCURRENT_TRANSACTIONS, Code.COORDINATOR_LOAD_IN_PROGRESS}
+# Looking for a coordinator changes nothing. InitProducerId done twice is as good as once: what counts is the last
+# answer. In a new cluster, whose transaction topic is only made when first asked for, each of these comes.
+_NO_COORDINATOR = {Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR}
+_OPENING = {"FindCoordinator", "InitProducerId"}
 _FENCED = {Code.INVALID_PRODUCER_EPOCH, Code.PRODUCER_FENCED, Code.INVALID_PRODUCER_ID_MAPPING}
 
 # Codes that waiting cannot change: what it means, what to do.
@@ -163,8 +168,7 @@ def refusal(operation: str, subject: str, code: int, message: str | None = None)
     kind: type[BrokerError] = BrokerError
     if code in _FENCED:
         kind = Fenced
-    elif code in _NOTHING_DONE or (operation, code) == ("FindCoordinator", Code.COORDINATOR_NOT_AVAILABLE):
-        # Looking for the coordinator changes nothing; the first look in a new cluster makes its topic.
+    elif code in _NOTHING_DONE or (code in _NO_COORDINATOR and operation in _OPENING):
         kind = NothingDone
     elif code == Code.OFFSET_OUT_OF_RANGE:
         kind = OffsetOutOfRange

@@ -153,6 +153,8 @@ class _Client:
             connection = await self._coordinator(transactional_id)
         request = wire.InitProducerIdRequest(transactional_id, timeout_ms)
         answer = await connection.ask(request, wire.InitProducerIdResponse)
+        if answer.error_code in (Code.NOT_COORDINATOR, Code.COORDINATOR_NOT_AVAILABLE):
+            self._coordinators.pop(transactional_id or "", None)  # if asked again, look for it again
         _check(request, _transactional(transactional_id), answer.error_code)
         return Producer(producer_id=answer.producer_id, epoch=answer.producer_epoch)
 

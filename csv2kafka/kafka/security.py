@@ -148,10 +148,11 @@ def likely_cause(error: BaseException, protocol: str) -> str:
 
 def words(error: BaseException) -> str:
     """The innermost cause in a few words."""
-    cause = [*_causes(error)][-1]
+    causes = [*_causes(error)]
+    cause = causes[-1]
     if isinstance(cause, asyncio.IncompleteReadError):
         return "the server closed the connection"
-    if isinstance(cause, TimeoutError) and not str(cause):
+    if any(isinstance(one, TimeoutError) and not str(one) for one in causes):
         return "no answer in time"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
