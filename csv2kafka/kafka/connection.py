@@ -73,9 +73,9 @@ class Connection(AIOKafkaConnection):
             async with asyncio.timeout(settings.connect_seconds):
                 await connection.connect()  # type: ignore[no-untyped-call]
         except _FAILURES as error:
-            protocol, address = settings.security.protocol, connection.address
-            final = refused_handshake(error, address, protocol)
-            raise final or Doubt(f"{address}: {words(error)}", hint=likely_cause(error, protocol)) from error
+            address, secured = connection.address, settings.security
+            final = refused_handshake(error, address, secured)
+            raise final or Doubt(f"{address}: {words(error)}", hint=likely_cause(error, secured.protocol)) from error
         connection._tune()
         return connection
 

@@ -127,11 +127,10 @@ def _context(values: Mapping[str, Any]) -> ssl.SSLContext:
     return context
 
 
-def refused_handshake(error: BaseException, address: str, protocol: str) -> Csv2KafkaError | None:
+def refused_handshake(error: BaseException, address: str, secured: Security) -> Csv2KafkaError | None:
     """What a connection's failure means, where waiting does not help; None where it may pass."""
-    causes = tuple(_causes(error))
-    for cause in causes:
-        told = _refused_tls(cause, address, protocol) or _refused_login(cause, address)
+    for cause in _causes(error):
+        told = _refused_tls(cause, address, secured) or _refused_login(cause, address, secured)
         if told is not None:
             return told
     return None
@@ -139,18 +138,26 @@ def refused_handshake(error: BaseException, address: str, protocol: str) -> Csv2
 
 def likely_cause(error: BaseException, protocol: str) -> str:
     """A guess at why a server hung up on us; empty without one."""
-    hung_up = any(isinstance(cause, (asyncio.IncompleteReadError, ConnectionResetError)) for cause in _causes(error))
-    if not hung_up:
+    if not _hung_up(error):
         return ""
     missing = [name for name, has in (("TLS", _has_tls), ("SASL", _has_sasl)) if not has(protocol)]
-    return f"is {' or '.join(missing)} missing? (--kafka security_protocol=…)" if missing else "is it a Kafka broker?"
+    guesses = [f"is {' or '.join(missing)} missing?"] if missing else []
+    if _has_tls(protocol):
+        guesses.append("is this listener without TLS?")
+    return f"{' '.join(guesses)} (--kafka security_protocol=…)"
+
+
+def _hung_up(error: BaseException) -> bool:
+    causes = [*_causes(error)]
+    refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
+    return not refused and any(isinstance(cause, (asyncio.IncompleteReadError, ConnectionError)) for cause in causes)
 
 
 def words(error: BaseException) -> str:
     """The innermost cause in a few words."""
     causes = [*_causes(error)]
     cause = causes[-1]
-    if isinstance(cause, asyncio.IncompleteReadError):
+    if isinstance(cause, asyncio.IncompleteReadError) or (isinstance(cause, ConnectionError) and not str(cause)):
         return "the server closed the connection"
     if any(isinstance(one, TimeoutError) and not str(one) for one in causes):
         return "no answer in time"
@@ -166,13 +173,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__
 
 
-def _refused_tls(error: BaseException, address: str, protocol: str) -> Csv2KafkaError | None:
+def _refused_tls(error: BaseException, address: str, secured: Security) -> Csv2KafkaError | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return ConfigError(
             f"{address}: TLS: the broker's certificate is not accepted: {error.verify_message or error}",
             hint="name the authority that signed it with --kafka ssl_cafile=FILE, and the host as the certificate does",
         )
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         reason = error.reason or ""
         if any(sign in reason for sign in _CLIENT_CERTIFICATE_REASONS):
             return NotAuthorized(
@@ -183,29 +190,31 @@ def _refused_tls(error: BaseException, address: str, protocol: str) -> Csv2Kafka
             f"{address}: TLS: {reason or error}", hint="is this listener without TLS? (--kafka security_protocol=…)"
         )
     if isinstance(error, asyncio.IncompleteReadError) and error.expected in _TLS_ALERT_AS_LENGTH:
-        wanted = "SASL_SSL" if _has_sasl(protocol) else "SSL or SASL_SSL"
+        wanted = "SASL_SSL" if _has_sasl(secured.protocol) else "SSL or SASL_SSL"
         return ConfigError(
-            f"{address}: the broker speaks TLS here, and security_protocol is {protocol}",
+            f"{address}: the broker speaks TLS here, and security_protocol is {secured.protocol}",
             hint=f"set --kafka security_protocol={wanted}",
         )
     return None
 
 
-def _refused_login(error: BaseException, address: str) -> Csv2KafkaError | None:
+def _refused_login(error: BaseException, address: str, secured: Security) -> Csv2KafkaError | None:
+    mechanism = secured.sasl.get("sasl_mechanism")
     if isinstance(error, kafka_errors.SaslAuthenticationFailed):
+        told = ", ".join(str(argument) for argument in error.args if argument)
         return NotAuthorized(
-            f"{address}: SASL: the broker refused to let us in: {_told(error)}",
+            f"{address}: SASL: the broker refused to let us in: {told or 'authentication failed'}",
             hint="check --kafka sasl_plain_username, sasl_plain_password and sasl_mechanism; "
             "with IAM, that the role may kafka-cluster:Connect",
         )
     if isinstance(error, kafka_errors.UnsupportedSaslMechanismError):
-        return ConfigError(f"{address}: SASL: {_told(error)}", hint="set --kafka sasl_mechanism to one of these")
+        others = ", ".join(one for one in MECHANISMS if one != mechanism)
+        return ConfigError(
+            f"{address}: SASL: the broker does not take {mechanism} here",
+            hint=f"set --kafka sasl_mechanism to what it takes: one of {others}",
+        )
     if isinstance(error, kafka_errors.IllegalSaslStateError):
         return ConfigError(
             f"{address}: the broker takes no SASL login here", hint="set --kafka security_protocol without SASL"
         )
     return None
-
-
-def _told(error: kafka_errors.KafkaError) -> str:
-    return ", ".join(str(argument) for argument in error.args if argument) or type(error).__name__
