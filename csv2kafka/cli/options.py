@@ -18,6 +18,7 @@ C = TypeVar("C", bound=CommonConfig)
 F = TypeVar("F", bound=Callable[..., Any])
 
 CONFIG_FLAG = "config_file"
+HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class Command(click.Command):
@@ -46,7 +47,7 @@ def configured(
     said = {one.name: one for one in options(cls).values() if only(one)}
 
     def decorate(function: F) -> Command:
-        made = click.command(name, cls=Command)(function)
+        made = click.command(name, cls=Command, context_settings=HELP)(function)
         parameters: list[click.Parameter] = [_parameter(one) for one in said.values()]
         parameters.append(
             click.Option(

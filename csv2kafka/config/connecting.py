@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from csv2kafka.config import kinds
-from csv2kafka.config.common import GUARANTEES, PATIENCE, TO, TOPIC, CommonConfig
+from csv2kafka.config.common import GUARANTEES, TO, TOPIC, CommonConfig
 from csv2kafka.config.option import Contradiction, option, options
 
 
@@ -44,20 +44,13 @@ class ConnectConfig(CommonConfig):
         "memory:// (a SQLite file in the user's state directory).",
         default="memory://",
         example="--checkpoints sqlite:////var/lib/csv2kafka/jobs.db",
+        verify=True,
     )
     checkpoint_topic: str = option(
         TOPIC,
         group=GUARANTEES,
         help="The compacted topic that holds the checkpoints that count. Made if it is not there.",
         default="csv2kafka-checkpoints",
-        verify=True,
-    )
-    connect_timeout: float = option(
-        kinds.duration(0.1, 86400),
-        group=PATIENCE,
-        help="How long to try when no broker has answered yet; then exit 69.",
-        default=60.0,
-        example="--connect-timeout 10s",
         verify=True,
     )
 

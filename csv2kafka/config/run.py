@@ -72,6 +72,7 @@ class RunConfig(ReadConfig, ConnectConfig):
         help="exactly-once: rows and checkpoint in one transaction. at-least-once: no transactions; what stands in "
         "the topic already is compared and not sent again.",
         default="exactly-once",
+        verify=True,
     )
     job: str | None = option(
         # A part of the transactional id, of record keys and, in other stores, of object names.
@@ -123,6 +124,13 @@ class RunConfig(ReadConfig, ConnectConfig):
         group=BAD_ROWS,
         help="The topic for bad rows (partition 0): their own bytes, with place and reason in headers.",
         default=None,
+    )
+    connect_timeout: float = option(
+        kinds.duration(0.1, 86400),
+        group=PATIENCE,
+        help="How long to try when no broker has answered yet; then exit 69.",
+        default=60.0,
+        example="--connect-timeout 10s",
     )
     give_up_after: float | None = option(
         kinds.optional(kinds.duration(0, _WEEK)),
