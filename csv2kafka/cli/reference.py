@@ -90,7 +90,7 @@ def commands_page() -> str:
             assert isinstance(command, Command)
             for one in command.said:
                 taken.setdefault(one, []).append(name)
-            with click.Context(command, info_name=name, parent=above) as ctx:
+            with command.make_context(name, [], parent=above, resilient_parsing=True) as ctx:
                 lines += _command(ctx, command)
     return "\n".join([*lines, *_options(taken), *_client_options()]) + "\n"
 
