@@ -28,13 +28,14 @@ CLOSE_SECONDS = 30.0
 @define
 class Watch:
     """What a run's JSON lines have told. ``rows``: committed. ``seconds``: from its first session on, to its last
-    commit. ``failure``: why it failed, if it said so."""
+    commit. ``complete_already``: there was nothing to do. ``failure``: why it failed, if it said so."""
 
     commits: int = 0
     rows: int = 0
     resumed_from: int = 0
     seconds: float = 0.0
     waiting: str = ""
+    complete_already: bool = False
     failure: Mapping[str, Any] | None = None
     _begun: float | None = None
 
@@ -54,6 +55,8 @@ class Watch:
             self.commits += 1
             self.rows = event["rows"]
             self.seconds = now - (self._begun or now)
+        elif kind == "finished":
+            self.rows, self.complete_already = event["report"]["rows"], event["report"]["already_complete"]
         elif kind == "failed":
             self.failure = event
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from attrs import define, field
 
-COLUMNS = ("row", "customer", "city", "amount", "note")
+COLUMNS = ("row", "ordered_at", "customer", "city", "product", "amount", "note")
 CUSTOMERS = ("Müller, Lena", "O'Hara", 'Zoë "Zo" Åberg', "李小龍", "Smith & Sons, Ltd.")
+PRODUCTS = ('Pipe, 5" × 2 m', "Crème brûlée, 4 pieces", "Bolt M8, zinc-plated, 100 pieces", "Light bulb")
 CITIES = ("Zürich", "São Paulo", "東京", "Kraków", "New York, NY")
 NOTES = ("", "paid", 'said "later", then paid', "two\nlines", "three\r\nlines, with a comma\nand an ending", "🚚 left")
 
@@ -22,8 +23,10 @@ def write_csv(path: Path, rows: int) -> None:
         writer.writerows(
             (
                 number,
+                f"2024-{number // 28 % 12 + 1:02}-{number % 28 + 1:02}T{number % 24:02}:{number % 60:02}:00Z",
                 CUSTOMERS[number % len(CUSTOMERS)],
                 CITIES[number // 3 % len(CITIES)],
+                PRODUCTS[number // 5 % len(PRODUCTS)],
                 f"{number * 7919 % 1_000_000 / 100:.2f}",
                 NOTES[number % len(NOTES)],
             )
