@@ -66,12 +66,12 @@ def _render(error: Csv2KafkaError) -> None:
 
     from csv2kafka.cli.console import Console
 
-    stopped = isinstance(error, Stopped)
-    style, word = ("yellow", "stopped") if stopped else ("bold red", "error")
+    # A stop is no error: what it says stands alone.
+    word, style, shade = ("", "", "yellow") if isinstance(error, Stopped) else ("error: ", "bold red", "")
+    problems = error.problems if type(error) is ConfigError else [error.message]
     # soft_wrap: a message is cut into lines by the terminal, not by us, so that it can be searched for and copied.
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    problems = error.problems if isinstance(error, ConfigError) else [error.message]
     for problem in problems:
-        console.print(Text.assemble((f"{word}: ", style), problem))
+        console.print(Text.assemble((word, style), (problem.replace("\n", "\n  "), shade)))
     if error.hint:
         console.print(Text.assemble(("  → ", "cyan"), error.hint))

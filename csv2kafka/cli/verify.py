@@ -10,6 +10,7 @@ from csv2kafka.cli import log
 from csv2kafka.cli.failure import as_error
 from csv2kafka.cli.options import configured, for_verify, loaded
 from csv2kafka.cli.progress import display
+from csv2kafka.cli.progress.outcome import counted
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import RunConfig
 from csv2kafka.errors import DataError
@@ -53,9 +54,9 @@ def command(as_json: bool, **flags: Any) -> int:
 
 def lines(found: VerifyReport) -> list[str]:
     """The result as a person reads it."""
-    rows = f"{found.rows:,} rows compared in {found.seconds:.1f} s"
+    rows = f"{counted(found.rows, 'row')} compared in {found.seconds:.1f} s"
     if found.bad_rows:
-        rows += f", {found.bad_rows:,} bad rows left out"
+        rows += f", {counted(found.bad_rows, 'bad row')} left out"
     told = [f"equal: every row is there once, in order ({rows})" if found.equal else f"NOT equal ({rows})"]
     if found.difference:
         told.append(found.difference)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from csv2kafka.cli.failure import error_facts, tell
-from csv2kafka.cli.progress.outcome import outcome
+from csv2kafka.cli.progress.outcome import counted, outcome
 from csv2kafka.cli.progress.tally import Tally, clock_time, megabytes
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.model import Committed, Event, Progressed, RowRefused, SessionOpened, Started, Waiting
@@ -72,9 +72,8 @@ class PlainDisplay(QuietDisplay):
     def on_event(self, event: Event) -> None:
         super().on_event(event)
         if isinstance(event, Started):
-            objects = f"{event.objects} object{'' if event.objects == 1 else 's'}"
             size = "of unknown size" if event.total_bytes is None else megabytes(event.total_bytes)
-            self._write(f"job {event.job}: {objects}, {size}")
+            self._write(f"job {event.job}: {counted(event.objects, 'object')}, {size}")
         elif isinstance(event, SessionOpened):
             rows = event.checkpoint.counts.rows
             if rows or event.number > 1:

@@ -9,7 +9,7 @@ from csv2kafka.model.report import Report, last_offset, local_time
 def outcome(report: Report) -> list[str]:
     """A few lines: what was done, where it stands, how fast, and what to look at."""
     point = report.checkpoint
-    rows = f"{point.counts.rows:,} row{'' if point.counts.rows == 1 else 's'}"
+    rows = counted(point.counts.rows, "row")
     if report.already_complete:
         return [
             f"complete already, since {local_time(point.at)}: {rows} in {report.destination}",
@@ -18,10 +18,11 @@ def outcome(report: Report) -> list[str]:
     lines = [f"done: {rows} in {report.destination}{_offsets(report)}"]
     resumed = f", {report.resumed_from_row:,} of them by earlier runs" if report.resumed_from_row else ""
     speed = f"{report.rows_per_second:,.0f} rows/s"
-    lines.append(f"job {point.job}: {report.rows_this_run:,} rows in {report.seconds:.1f} s, {speed}{resumed}")
+    now = counted(report.rows_this_run, "row")
+    lines.append(f"job {point.job}: {now} in {report.seconds:.1f} s, {speed}{resumed}")
     sessions = f"{report.sessions} sessions, " if report.sessions > 1 else ""
     memory = megabytes(report.peak_memory_bytes)
-    commits = f"{point.transactions} commit{'' if point.transactions == 1 else 's'}"
+    commits = counted(point.transactions, "commit")
     lines.append(f"{sessions}{commits}, at most {memory} of memory, content hash {point.content_hash}")
     return lines + bad_rows(report)
 
@@ -33,12 +34,17 @@ def bad_rows(report: Report) -> list[str]:
         return ["warning: the source has no data rows"]
     if not counts.bad_rows:
         return []
-    lines = [f"warning: {counts.bad_rows:,} bad rows were left out"]
+    lines = [f"warning: {counted(counts.bad_rows, 'bad row')} refused"]
     lines += [
         f"  {row.source}: row {row.row} (line {row.line}, byte {row.byte}): {row.reason}" for row in report.bad_rows
     ]
     more = counts.bad_rows - len(report.bad_rows)
     return lines + ([f"  and {more:,} more"] if report.bad_rows and more else [])
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 row``, ``1,200 rows``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _offsets(report: Report) -> str:

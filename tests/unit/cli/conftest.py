@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
+import structlog
 from attrs import define, evolve, field
 
 from csv2kafka.cli.app import execute
@@ -78,7 +80,18 @@ class Command:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+def _logging_put_back() -> Iterator[None]:
+    root, client = logging.getLogger(), logging.getLogger("aiokafka")
+    handlers, levels = root.handlers[:], (root.level, client.level)
+    yield
+    root.handlers = handlers
+    root.setLevel(levels[0])
+    client.setLevel(levels[1])
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, _logging_put_back: None) -> Command:
     for name in ("CSV2KAFKA_CONFIG", "CSV2KAFKA_TOPIC", "CSV2KAFKA_BOOTSTRAP_SERVERS"):
         monkeypatch.delenv(name, raising=False)
     made = Command(capsys)

@@ -6,7 +6,6 @@ import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 
 import click
 import pytest
@@ -16,7 +15,7 @@ from csv2kafka.cli import failure, status
 from csv2kafka.cli.app import COMMANDS, group
 from csv2kafka.cli.options import Command as OptionCommand
 from csv2kafka.model.report import Report
-from tests.unit.cli.conftest import Command, FakePipeline
+from tests.unit.cli.conftest import Command, FakePipeline, Work
 
 KINDS = [
     one
@@ -31,7 +30,7 @@ def commands() -> list[OptionCommand]:
     return [one for one in found if isinstance(one, OptionCommand)]
 
 
-def raising(error: BaseException) -> Callable[[FakePipeline], object]:
+def raising(error: BaseException) -> Work:
     async def work(pipeline: FakePipeline) -> Report:
         raise error
 
@@ -77,7 +76,7 @@ def test_all_problems_of_a_command_line_are_told_at_once(command: Command) -> No
 def test_every_error_gives_its_code_a_message_and_no_traceback(
     command: Command, kind: type[errors.Csv2KafkaError]
 ) -> None:
-    command.work = raising(kind("expected this, found that", hint="do so"))  # type: ignore[assignment]
+    command.work = raising(kind("expected this, found that", hint="do so"))
     outcome = command.run()
     assert outcome.code == kind.exit_code
     assert "expected this, found that" in outcome.err
@@ -86,7 +85,7 @@ def test_every_error_gives_its_code_a_message_and_no_traceback(
 
 
 def test_a_bug_is_one_line_and_a_traceback_only_with_debug(command: Command) -> None:
-    command.work = raising(ValueError("odd\nthing"))  # type: ignore[assignment]
+    command.work = raising(ValueError("odd\nthing"))
     outcome = command.run()
     assert outcome.code == 1
     assert outcome.err.startswith("error: ValueError: odd thing\n")
@@ -100,8 +99,18 @@ def test_a_bug_is_one_line_and_a_traceback_only_with_debug(command: Command) -> 
 def test_messages_are_shown_as_they_stand(command: Command) -> None:
     """Not as rich's markup, and not cut into lines: they are searched for and copied."""
     message = "a [bold]row[/bold] [/] " + "x" * 300
-    command.work = raising(errors.DataError(message))  # type: ignore[assignment]
+    command.work = raising(errors.DataError(message))
     assert f"error: {message}\n" in command.run().err
+
+
+def test_what_belongs_together_is_told_together(command: Command) -> None:
+    command.work = raising(errors.SettingsChanged("begun with other settings:", "format: 'json', now 'raw'"))
+    assert command.run().err == "error: begun with other settings:\n  format: 'json', now 'raw'\n"
+
+
+def test_a_stop_is_no_error(command: Command) -> None:
+    command.work = raising(errors.Stopped("stopped: 5 rows are committed", hint="run it again"))
+    assert command.run().err == "stopped: 5 rows are committed\n  → run it again\n"
 
 
 @pytest.mark.parametrize("name", [[], *([name] for name in COMMANDS)], ids=lambda name: " ".join(name) or "group")

@@ -85,7 +85,7 @@ def test_no_rows_and_bad_rows_are_warned_of(command: Command) -> None:
     assert "warning: the source has no data rows" in command.run().err
     command.work = bad
     told = command.run().err
-    assert "warning: 3 bad rows were left out" in told
+    assert "warning: 3 bad rows refused" in told
     assert "/a.csv: row 7 (line 9, byte 120): too short" in told
     assert "and 2 more" in told
 
