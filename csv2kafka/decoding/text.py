@@ -73,6 +73,7 @@ class TextDecoder:
         self._at = start.offset  # in the object's own bytes: all before it has been fed
         self._offset = offset
         self._skip = start.skip
+        self._given = False
         self._bom = bytearray() if offset == 0 else None  # what may turn out to be one, until that is known
         self._bom_from = start
         if not self.untouched:
@@ -90,7 +91,7 @@ class TextDecoder:
         return self._decode(data, final=False)
 
     def finish(self) -> list[Block]:
-        """The object has ended: what was still held back."""
+        """The object has ended: what was still held back. Where nothing was given so far, an empty block: its end."""
         if self.untouched:
             return self._blocks(b"", ResumePoint(offset=self._at), final=True)
         return self._decode(b"", final=True)
@@ -124,14 +125,15 @@ class TextDecoder:
             if text.startswith(_BOM):
                 self._skip = len(_BOM)
                 self._offset = len(_BOM)
-        return self._kept(text, resume)
+        return self._kept(text, resume, final=final)
 
-    def _kept(self, text: bytes, resume: ResumePoint) -> list[Block]:
+    def _kept(self, text: bytes, resume: ResumePoint, *, final: bool) -> list[Block]:
         skipped = min(self._skip, len(text))
         self._skip -= skipped
         text = text[skipped:]
-        if not text:
+        if not text and (self._given or not final):
             return []
+        self._given = True
         block = Block(data=text, offset=self._offset, resume=resume.forward(skipped))
         self._offset += len(text)
         return [block]
