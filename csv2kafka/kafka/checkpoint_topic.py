@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import asdict, frozen
 
@@ -143,9 +143,9 @@ async def see_claim(broker: Broker, target: TopicPartition, job: str, offset: in
     From then on everything before it is decided and visible: a zombie's commit that was on its way, what
     another job's open transaction hid, and what a leader that had been cut off did not have.
     """
-    async for record in committed_records(broker, target, offset, offset + 1):
-        if record.key == _key("claim", job) and record.offset == offset:
-            return
+    seen = [record.key async for record in committed_records(broker, target, offset, offset + 1)]
+    if seen == [_key("claim", job)]:
+        return
     raise TakenOver(
         f"job {job}: this run's claim at offset {offset} of {target} is gone: another run has claimed the job since",
         hint="another run works on it; `csv2kafka status` shows how far it is",
@@ -154,11 +154,13 @@ async def see_claim(broker: Broker, target: TopicPartition, job: str, offset: in
 
 async def claims(
     broker: Broker, target: TopicPartition, job: str, *, start: int, stop: int, patience: float
-) -> AsyncIterator[Claim]:
+) -> list[Claim]:
     """The committed claims of the job between two offsets, in order."""
-    async for record in committed_records(broker, target, start, stop, patience=patience):
-        if record.key == _key("claim", job) and record.value is not None:
-            yield Claim.from_json(record.value, where=f"{target} offset {record.offset}")
+    return [
+        Claim.from_json(record.value, where=f"{target} offset {record.offset}")
+        async for record in committed_records(broker, target, start, stop, patience=patience)
+        if record.key == _key("claim", job) and record.value is not None
+    ]
 
 
 async def all_records(broker: Broker, target: TopicPartition) -> Mapping[bytes, LogRecord]:

@@ -7,6 +7,7 @@ is the user's decision, never ours.
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 from csv2kafka.errors import StateContradiction, TopicMissing
 from csv2kafka.kafka.log import committed_batches
@@ -110,13 +111,14 @@ async def nothing_of_ours_behind(broker: Broker, target: TopicPartition, state: 
     """StateContradiction if a committed batch of the checkpoint's producer stands at or behind its next offset:
     it is in no checkpoint, and going on would double it. (The checkpoint's own marker stands there.)"""
     start = max(state.offsets.get(DATA, ends.start), ends.start)
-    async for batch in committed_batches(broker, target, start, ends.end):
-        if batch.producer_id in state.producer_ids and batch.last_offset >= start:
-            raise StateContradiction(
-                f"{target}: offsets {batch.base_offset} to {batch.last_offset} hold committed rows of this job "
-                f"that its checkpoint (next offset {start}) does not know",
-                hint=DECIDE,
-            )
+    async with aclosing(committed_batches(broker, target, start, ends.end)) as batches:
+        async for batch in batches:
+            if batch.producer_id in state.producer_ids and batch.last_offset >= start:
+                raise StateContradiction(
+                    f"{target}: offsets {batch.base_offset} to {batch.last_offset} hold committed rows of this job "
+                    f"that its checkpoint (next offset {start}) does not know",
+                    hint=DECIDE,
+                )
 
 
 def store_not_ahead(stored: Checkpoint | None, counted: Checkpoint | None, topic: str) -> None:

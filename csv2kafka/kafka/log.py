@@ -7,7 +7,8 @@ away take offsets too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from attrs import frozen
 
@@ -33,9 +34,11 @@ class LogRecord:
 
 async def committed_batches(
     broker: Broker, target: TopicPartition, start: int, stop: int, *, patience: float = HANGING_SECONDS
-) -> AsyncIterator[FetchedBatch]:
+) -> AsyncGenerator[FetchedBatch, None]:
     """The data batches from ``start`` to ``stop`` (excluded; a batch may begin before ``start``) that are
-    committed; no markers. Waits ``patience`` seconds at most for what is undecided; then Unreachable."""
+    committed; no markers. Waits ``patience`` seconds at most for what is undecided; then Unreachable.
+
+    Whoever may leave before its end closes it (``aclosing``)."""
     loop = asyncio.get_running_loop()
     position = start
     deadline = loop.time() + patience
@@ -57,12 +60,13 @@ async def committed_batches(
 
 async def committed_records(
     broker: Broker, target: TopicPartition, start: int, stop: int, *, patience: float = HANGING_SECONDS
-) -> AsyncIterator[LogRecord]:
+) -> AsyncGenerator[LogRecord, None]:
     """The committed records from ``start`` to ``stop`` (excluded)."""
-    async for fetched in committed_batches(broker, target, start, stop, patience=patience):
-        for record in records_of(fetched):
-            if start <= record.offset < stop:
-                yield record
+    async with aclosing(committed_batches(broker, target, start, stop, patience=patience)) as batches:
+        async for fetched in batches:
+            for record in records_of(fetched):
+                if start <= record.offset < stop:
+                    yield record
 
 
 def records_of(fetched: FetchedBatch) -> list[LogRecord]:

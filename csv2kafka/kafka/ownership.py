@@ -152,7 +152,7 @@ def _watch_from(owner: Ownership) -> int | None:
 async def _refuse_if_claimed(
     owner: Ownership, broker: Broker, topic: TopicPartition, lease: Lease | None, start: int, stop: int
 ) -> None:
-    async for other in checkpoint_topic.claims(broker, topic, owner.job, start=start, stop=stop, patience=ASK_AGAIN):
+    for other in await checkpoint_topic.claims(broker, topic, owner.job, start=start, stop=stop, patience=ASK_AGAIN):
         if other.run_id == owner.run_id:
             continue
         if lease is not None and other.store_id == owner.store_id:

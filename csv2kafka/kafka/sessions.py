@@ -44,9 +44,14 @@ class Session:
                 offsets[target.value] = self.writer.next_offsets[partition]
         first = self._state.first_offset
         if self._state.offsets.get(DATA) == first:  # nothing of the job was there yet
-            first = written.get(self.targets[Target.DATA], first)
+            stood = self._stood_at()
+            first = written.get(self.targets[Target.DATA], first) if stood is None else stood
         self._state = evolve(self._state, offsets=offsets, first_offset=first)
         return self._state
+
+    def _stood_at(self) -> int | None:
+        """Where the first row stands that an earlier run wrote without saving it."""
+        return None
 
     async def _complete(self, completion: Completion | None) -> None:
         if completion is not None and self.completion is not None:
@@ -98,6 +103,9 @@ class AtLeastOnceSession(Session):
     def standing(self) -> AsyncIterator[Records]:
         """The rows of this job that stand behind ``resume_from``; see reconcile.py."""
         return self.stood.rows()
+
+    def _stood_at(self) -> int | None:
+        return self.stood.first_offset
 
     async def write(self, payload: Payload) -> None:
         """Send it. The first batch goes alone, and must come to stand where reading ended."""

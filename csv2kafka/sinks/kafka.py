@@ -45,18 +45,26 @@ class _Run:
 
     owner: Ownership
     writer: Writer | None = None
+    standing: Standing | None = None
     warned: bool = False
     restart_to: int | None = None
     producer: ProducerState | None = None
-    last_epoch: int = -1
+    shut_out: bool = False
     next_offsets: dict[TopicPartition, int] = field(factory=dict)
     begun: Checkpoint | None = None
+
+    async def leave_session(self, *, for_good: bool) -> None:
+        writer, self.writer = self.writer, None
+        standing, self.standing = self.standing, None
+        if standing is not None:
+            await standing.close()
+        if writer is not None:
+            await writer.leave(for_good=for_good)
 
     def was_fenced(self) -> None:
         self.owner.was_fenced()
         if self.producer is not None:  # its batches are shut out; reading shows which of them got in
-            self.last_epoch = self.producer.producer.epoch
-            self.producer = None
+            self.producer, self.shut_out = None, True
 
 
 @frozen(kw_only=True)
@@ -160,9 +168,7 @@ class KafkaSink:
                 for_good = not error.retryable
                 raise
             finally:
-                writer, run.writer = run.writer, None
-                if writer is not None:
-                    await writer.leave(for_good=for_good)
+                await run.leave_session(for_good=for_good)
 
     async def _exactly_once(
         self, broker: Broker, job: Job, stored: Checkpoint | None, lease: Lease | None, run: _Run
@@ -248,20 +254,21 @@ class KafkaSink:
             producer_ids=(*ids, run.producer.producer.producer_id),
             producer_epoch=run.producer.producer.epoch,
         )
+        run.standing = Standing(
+            broker=broker,
+            target=self._data,
+            producer_ids=frozenset(sink.producer_ids),
+            start=sink.offsets[checks.DATA],
+            end=ends.end,
+            on_foreign=job.on_foreign,
+        )
         return AtLeastOnceSession(
             resume_from=evolve(known, sink=sink),
             packer=self._packer(facts),
             writer=writer,
             targets=self._targets,
             completion=self._completion,
-            stood=Standing(
-                broker=broker,
-                target=self._data,
-                producer_ids=frozenset(sink.producer_ids),
-                start=sink.offsets[checks.DATA],
-                end=ends.end,
-                on_foreign=job.on_foreign,
-            ),
+            stood=run.standing,
         )
 
     # Steps of both
@@ -399,9 +406,13 @@ class KafkaSink:
         return None if self._restarts(job, stored, stored, run) else stored
 
     async def _successor(self, broker: Broker, stored: Checkpoint | None, run: _Run) -> Producer:
-        """The producer of a dead run with the next epoch, which shuts out what that run left in the network."""
-        if stored is not None and stored.sink.producer_ids:
-            epoch = max(stored.sink.producer_epoch, run.last_epoch)
+        """The producer of a dead run with the next epoch, which shuts out what that run left in the network.
+
+        A new one where there is none; and where somebody uses ours with a later epoch, though the lease is ours:
+        with their epoch our sequences could be taken for theirs.
+        """
+        if stored is not None and stored.sink.producer_ids and not run.shut_out:
+            epoch = stored.sink.producer_epoch
             if epoch < LAST_EPOCH:
                 return Producer(producer_id=stored.sink.producer_ids[-1], epoch=epoch + 1)
         return await broker.init_producer(None, timeout_ms=self._transaction_timeout_ms)

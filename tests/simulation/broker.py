@@ -63,6 +63,7 @@ class Network:
     cluster: Cluster
     faults: Faults = lambda _: None
     sent: list[Request] = field(factory=list)
+    dead: set[str] = field(factory=set)  # names of clients that were killed
 
     def factory(self, name: str = "run") -> SimulatedFactory:
         """A broker factory whose requests carry ``name``."""
@@ -169,7 +170,7 @@ class SimulatedBroker:
         target: TopicPartition | None = None,
         commit: bool | None = None,
     ) -> T:
-        if self.closed or connection in self._broken:
+        if self.closed or connection in self._broken or self.name in self.network.dead:
             raise Doubt(f"{self.name}: {operation}: the connection is gone")
         self._counts[operation] = nth = self._counts.get(operation, 0) + 1
         request = Request(

@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from csv2kafka.errors import Csv2KafkaError, SettingsChanged, StaleLease, StateContradiction
 from csv2kafka.kafka.port import Isolation, TopicPartition
 from csv2kafka.kernel import pack_records, unpack_batch
-from csv2kafka.model import Checkpoint, Counts, Manifest, Payload, Position, Target
+from csv2kafka.model import Checkpoint, Completion, Counts, Manifest, Payload, Position, Target
 from csv2kafka.protocols import Job, Lease, SinkSession
 from csv2kafka.sinks.kafka import KafkaSink
 from tests.simulation.broker import Network
@@ -170,7 +170,8 @@ class Run:
             return await self.commit(session, evolve(at, complete=True))
 
     async def commit(self, session: SinkSession, checkpoint: Checkpoint) -> Checkpoint:
-        checkpoint = await session.commit(evolve(checkpoint, run_id=self.name))
+        completion = Completion(value=b"{}") if checkpoint.complete else None
+        checkpoint = await session.commit(evolve(checkpoint, run_id=self.name), completion)
         self.commits += 1
         self._save(checkpoint)
         return checkpoint
