@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from csv2kafka.cli.demo import ROWS, demo
 from csv2kafka.cli.options import configured, loaded
 from csv2kafka.config import ConnectConfig
 
-ROWS = 300_000
 TAKEN = ("bootstrap_servers", "kafka", "debug")
 
 
@@ -21,7 +21,5 @@ def command(rows: int, **flags: Any) -> int:
     Starts an Apache Kafka of its own (Java 17 and Maven), or uses the one given; without either it shows the same
     with a file. Nothing of it stays.
     """
-    from csv2kafka.cli.demo import demo
-
     config = loaded(ConnectConfig, flags)
     return demo(rows=rows, bootstrap_servers=config.bootstrap_servers, kafka=config.kafka)

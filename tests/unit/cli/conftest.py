@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from types import ModuleType
@@ -13,7 +14,7 @@ import structlog
 from attrs import define, evolve, field
 
 from csv2kafka.cli.app import execute
-from csv2kafka.config import RunConfig
+from csv2kafka.config import PREFIX, RunConfig
 from csv2kafka.model import Checkpoint, Counts, Event, Manifest, SinkState
 from csv2kafka.model.report import Report
 
@@ -92,8 +93,8 @@ def _logging_put_back() -> Iterator[None]:
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, _logging_put_back: None) -> Command:
-    for name in ("CSV2KAFKA_CONFIG", "CSV2KAFKA_TOPIC", "CSV2KAFKA_BOOTSTRAP_SERVERS"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
     made = Command(capsys)
 
     class Pipeline:
