@@ -9,6 +9,8 @@ A crash, a lost broker, a fenced producer and a restart on another machine all t
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 import random
 import resource
 import sys
@@ -120,6 +122,7 @@ class Pipeline:
         self._give_up_after = give_up_after
         self._on_event = on_event
         self.run_id = uuid.uuid4().hex
+        self._owner = f"run {self.run_id[:8]} (process {os.getpid()} on {platform.node()})"
         self.job = job or registry.job_name(source.uri, sink.destination, run_id=self.run_id)
         self._stop = asyncio.Event()
         self._objects: tuple[SourceObject, ...] = ()
@@ -184,7 +187,7 @@ class Pipeline:
             if (report := await self._complete_already()) is not None:
                 return report
             await self._pin_objects()
-            async with self._store.lease(self.job, self.run_id) as lease:
+            async with self._store.lease(self.job, self._owner) as lease:
                 stored = await self._store.load(self.job)
                 if stored is not None and not self._restart:
                     self._check(stored, await self._store.load_manifest(self.job))

@@ -114,7 +114,7 @@ def test_a_second_live_run_is_refused_naming_the_first(bootstrap_servers: str, t
     wait_until(lambda: '"session' in first.output, first)
     second = run_of(stdin, bootstrap_servers, topic, tmp_path, "--job", "shared").start()
     assert second.end(30) == 76, second.output
-    assert str(first.process.pid) in second.output
+    assert f"process {first.process.pid} on" in second.output
     pipe.close()
     assert first.end() == 0, first.output
     assert [row.value for row in read_partition(bootstrap_servers, topic)] == [b'{"id":"1"}', b'{"id":"2"}']
