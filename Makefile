@@ -49,5 +49,5 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/installed-for-development: pyproject.toml | $(VENV)/bin/python
 	@echo "installing csv2kafka and what its tests need"
-	@$(PIP) --editable '.[test,lint]'
+	@$(PIP) --editable '.[test,lint]' --editable examples/plugin_sink
 	@touch $@ $(VENV)/installed

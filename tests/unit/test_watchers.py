@@ -18,7 +18,7 @@ def _package_function(source: str) -> Callable[[], None]:
     return scope["function"]
 
 
-BUSY = "end = time.monotonic() + 0.8\n    while time.monotonic() < end: pass"
+BUSY = "end = time.thread_time() + 0.8\n    while time.thread_time() < end: pass"
 
 
 async def test_busy_package_code_in_the_loop_is_seen_with_its_stack() -> None:

@@ -73,21 +73,24 @@ class Child:
         self, arguments: Sequence[str], *, output: int = subprocess.DEVNULL
     ) -> Iterator[subprocess.Popen[bytes]]:
         """It ends with this block at the latest, and RUN_SECONDS after it began."""
-        process = guarded.start(
-            [*program(), *arguments],
-            directory=self.directory,
-            output=output,
-            errors=subprocess.PIPE,
-            environment=self._environment(),
-        )
-        too_late = threading.Timer(RUN_SECONDS, process.kill)
-        too_late.daemon = True
-        too_late.start()
-        try:
+        process = too_late = None
+        try:  # from here on: a signal may end it anywhere
+            process = guarded.start(
+                [*program(), *arguments],
+                directory=self.directory,
+                output=output,
+                errors=subprocess.PIPE,
+                environment=self._environment(),
+            )
+            too_late = threading.Timer(RUN_SECONDS, process.kill)
+            too_late.daemon = True
+            too_late.start()
             yield process
         finally:
-            too_late.cancel()
-            guarded.end(process, signal.SIGKILL, CLOSE_SECONDS)
+            if too_late is not None:
+                too_late.cancel()
+            if process is not None:
+                guarded.end(process, signal.SIGKILL, CLOSE_SECONDS)
 
     def _environment(self) -> dict[str, str]:
         """Settings of the user's own jobs are not for the demo's; how to reach Kafka is, if it is the user's."""

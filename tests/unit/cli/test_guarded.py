@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from csv2kafka.cli import guarded
@@ -23,10 +24,12 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def _group_is_gone(process: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process, 0)
-        return False
+def _group_is_gone(group: int) -> bool:
+    """Whether no process of it runs; some may still have to be waited for by init."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return False
     return True
 
 
