@@ -1,0 +1,181 @@
+"""Chunks of one object: where they are cut, what they carry, and what stops framing."""
+
+from __future__ import annotations
+
+import pytest
+
+from csv2kafka.errors import DataError
+from csv2kafka.framing import Framer
+from csv2kafka.kernel import _python as python_kernel
+from csv2kafka.model import Block, Chunk, Dialect, ResumePoint
+
+
+def blocks(*parts: bytes, start: int = 0) -> list[Block]:
+    made = []
+    for part in parts:
+        made.append(Block(data=part, offset=start, resume=ResumePoint(offset=start)))
+        start += len(part)
+    return made
+
+
+def frame(framer: Framer, *parts: bytes, start: int = 0) -> list[Chunk]:
+    chunks = [chunk for block in blocks(*parts, start=start) for chunk in framer.feed(block)]
+    return chunks + framer.finish()
+
+
+def simple(chunks: list[Chunk]) -> list[tuple[int, bytes]]:
+    return [(chunk.offset, chunk.data) for chunk in chunks]
+
+
+def test_whole_records_go_on_at_once_and_the_rest_waits() -> None:
+    framer = Framer(Dialect(), 3, header=("a",))
+    first, second, third = blocks(b"1\n2", b'2\n"x\n', b'y"\n')
+    assert simple(framer.feed(first)) == [(0, b"1\n")]
+    assert simple(framer.feed(second)) == [(2, b"22\n")]
+    chunks = framer.feed(third)
+    assert simple(chunks) == [(5, b'"x\ny"\n')]
+    assert chunks[0].object_index == 3
+    assert simple(framer.finish()) == [(11, b"")]
+
+
+def test_the_last_chunk_says_so_and_its_record_needs_no_line_end() -> None:
+    chunks = frame(Framer(Dialect(), 0), b"a,b\n1,2\n3,", b"4")
+    assert simple(chunks) == [(4, b"1,2\n"), (8, b"3,4")]
+    assert [chunk.last for chunk in chunks] == [False, True]
+
+
+def test_the_header_is_taken_with_the_lines_before_it() -> None:
+    chunks = frame(Framer(Dialect(comment="#"), 0), b'\r\n# one\n"a\n', b'b",c\r', b"\n1,2\n")
+    assert simple(chunks) == [(17, b"1,2\n"), (21, b"")]
+    assert chunks[0].header == ("a\nb", "c")
+    assert [chunk.lines_before for chunk in chunks] == [4, 0]
+
+
+def test_a_byte_order_mark_counts_in_offsets() -> None:
+    chunks = frame(Framer(Dialect(), 0), b"a\n1\n", start=3)
+    assert simple(chunks)[0] == (5, b"1\n")
+    assert chunks[0].resume_at(5) == ResumePoint(offset=5)
+
+
+def test_given_names_replace_the_files() -> None:
+    assert frame(Framer(Dialect(), 0, columns=("x", "y")), b"a,b\n1,2\n")[0].header == ("x", "y")
+    with pytest.raises(DataError, match=r"orders\.csv: expected 3 columns \(--columns\), the header has 2"):
+        frame(Framer(Dialect(), 0, columns=("x", "y", "z"), uri="orders.csv"), b"a,b\n1,2\n")
+
+
+def test_given_names_make_up_for_a_header_that_cannot_be_read() -> None:
+    assert frame(Framer(Dialect(), 0, columns=("x", "y")), b'"a"x,\xff\n1,2\n')[0].header == ("x", "y")
+
+
+def test_without_a_header_columns_are_numbered_and_the_first_record_is_data() -> None:
+    chunks = frame(Framer(Dialect(), 0, has_header=False), b"\n1,2", b",3\n4,5,6\n")
+    assert chunks[0].header == ("column0", "column1", "column2")
+    assert b"".join(chunk.data for chunk in chunks) == b"\n1,2,3\n4,5,6\n"
+    assert chunks[0].lines_before == 0
+    assert frame(Framer(Dialect(), 0, has_header=False, columns=("x",)), b"1\n")[0].header == ("x",)
+
+
+def test_resumed_in_the_middle_no_header_is_taken() -> None:
+    chunks = frame(Framer(Dialect(), 0, header=("a",)), b"1\n2\n", start=100)
+    assert simple(chunks)[0] == (100, b"1\n2\n")
+
+
+def test_an_empty_object_ends_without_a_header() -> None:
+    for framer in (Framer(Dialect(), 0), Framer(Dialect(), 0, has_header=False)):
+        (chunk,) = frame(framer)
+        assert (chunk.data, chunk.header, chunk.last) == (b"", (), True)
+        assert chunk.resume_at(0) == ResumePoint()
+    assert frame(Framer(Dialect(), 0), b"a,b")[0].header == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'a,"b', "header: a quote is opened and never closed"),
+        (b'"a"x,b\n', "header: character after the closing quote"),
+        (b"a,\xff\n", "header: not valid UTF-8 (byte 0xff)"),
+        (b"a" * 2000, "header: the record is longer than 1000 bytes"),
+        (b"a" * 1001 + b"\n1\n", "header: the record is longer than 1000 bytes"),
+    ],
+)
+def test_a_header_that_is_none(data: bytes, reason: str) -> None:
+    with pytest.raises(DataError) as caught:
+        frame(Framer(Dialect(), 0, max_record=1000, uri="s3://b/k.csv"), data)
+    assert caught.value.message.startswith(f"s3://b/k.csv: {reason}")
+    assert caught.value.hint
+
+
+def test_a_quote_never_closed_stops_behind_the_records_before() -> None:
+    chunks = frame(Framer(Dialect(), 0, header=("a",)), b'1\n2\n"3\n4\n')
+    assert simple(chunks)[-1] == (4, b"")
+    assert chunks[-1].broken is not None
+    assert chunks[-1].broken.reason == "a quote is opened and never closed"
+    assert not any(chunk.last for chunk in chunks)
+
+
+def test_a_record_too_long_stops_without_keeping_what_follows() -> None:
+    framer = Framer(Dialect(), 0, header=("a",), max_record=100, chunk_bytes=50)
+    chunks, fed = framer.feed(blocks(b"1\n" * 30)[0]), 0
+    while not chunks[-1].broken:
+        fed += 10
+        assert fed <= 200
+        chunks += framer.feed(Block(data=b"x" * 10, offset=50 + fed, resume=ResumePoint()))
+    assert chunks[-1].broken.reason == "the record is longer than 100 bytes"
+    assert chunks[-1].offset == 60
+    assert framer.feed(Block(data=b"\n1\n", offset=300, resume=ResumePoint())) == []
+    assert framer.finish() == []
+    assert len(framer._buffer) == 0
+
+
+def test_the_longest_record_counts_its_line_end() -> None:
+    fits, too_long = b"x" * 9 + b"\n", b"x" * 10 + b"\n"
+    for data, broken in ((fits, False), (too_long, True), (b"x" * 10, False), (b"x" * 11, True)):
+        for size in (1, 3, 100):
+            framer = Framer(Dialect(), 0, header=("a",), max_record=10, chunk_bytes=5)
+            chunks = frame(framer, *[data[at : at + size] for at in range(0, len(data), size)])
+            assert bool(chunks[-1].broken) == broken, (data, size)
+
+
+def test_big_blocks_become_chunks_of_about_the_size_asked_for() -> None:
+    data = b"123456789\n" * 10_000
+    chunks = frame(Framer(Dialect(), 0, header=("a",), chunk_bytes=1000), data)
+    assert b"".join(chunk.data for chunk in chunks) == data
+    assert all(500 <= len(chunk.data) <= 1500 for chunk in chunks[:-1])
+
+
+def test_a_stray_quote_does_not_hold_up_the_records_behind_it() -> None:
+    """Counting finds no boundary: it would look like one endless record. The exact machine goes on."""
+    framer = Framer(Dialect(), 0, header=("a",))
+    assert simple(framer.feed(blocks(b'5" pipe\n6\n7\n')[0])) == [(0, b'5" pipe\n6\n7\n')]
+
+
+def test_a_long_record_is_not_searched_again_with_every_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = 0
+    exact = python_kernel.find_boundary_exact
+
+    def counted(data: bytearray, dialect: Dialect, end: int, *, final: bool) -> int:
+        nonlocal searched
+        searched += end
+        return exact(data, dialect, end, final=final)
+
+    monkeypatch.setattr("csv2kafka.framing.kernel.find_boundary_exact", counted)
+    framer = Framer(Dialect(), 0, header=("a",), max_record=16 << 20)
+    long = b'"' + b"x" * (8 << 20) + b'"\n'
+    parts = [long[at : at + (64 << 10)] for at in range(0, len(long), 64 << 10)]
+    chunks = frame(framer, *parts)
+    assert chunks[0].data == long
+    assert searched < 4 * len(long)
+
+
+def test_marks_lead_back_into_the_objects_own_bytes() -> None:
+    """Of an encoding with a state: where decoding began the block, and what to skip of its text."""
+    framer = Framer(Dialect(), 0, header=("a",), chunk_bytes=8)
+    first = Block(data=b"1\n22", offset=10, resume=ResumePoint(offset=5, state="0"))
+    second = Block(data=b"2\n333\n4", offset=14, resume=ResumePoint(offset=7, state="0"))
+    chunks = framer.feed(first) + framer.feed(second) + framer.finish()
+    assert [chunk.resume_at(chunk.offset) for chunk in chunks] == [
+        ResumePoint(offset=5, state="0"),
+        ResumePoint(offset=5, state="0", skip=2),
+        ResumePoint(offset=7, state="0", skip=6),
+    ]
+    assert chunks[1].resume_at(16) == ResumePoint(offset=7, state="0", skip=2)
