@@ -68,7 +68,8 @@ class LocalSource:
         """Blocks of 2 MiB from ``offset`` to the size that was pinned. Nothing before ``offset`` is read but the
         fingerprint's first MiB.
 
-        Raises SourceChanged before the first block, after any, or at the end; Doubt when the disk does not answer.
+        Raises SourceChanged instead of any block that was read after a change, or at the end; Doubt when the disk
+        does not answer.
         """
         if obj.size is None or offset > obj.size:
             raise StateContradiction(
@@ -77,7 +78,6 @@ class LocalSource:
             )
         file = await asyncio.to_thread(_guarded, obj, _open, obj.uri)
         try:
-            await asyncio.to_thread(_guarded, obj, self._check, obj, file.fileno())
             while offset < obj.size:
                 block = await asyncio.to_thread(_guarded, obj, self._block, obj, file.fileno(), offset)
                 yield block

@@ -252,6 +252,24 @@ class TestChanges:
         with pytest.raises(SourceChanged):
             await anext(reading)
 
+    async def test_a_change_that_the_clock_does_not_show_is_seen_at_the_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Times move in steps of up to 2 s: a change within the step in which the file was pinned moves none."""
+        path = tmp_path / "a.csv"
+        path.write_bytes(bytes(8 * MIB))
+        source = LocalSource(path)
+        obj, before = await the_object(source), path.stat()
+        reading = source.read(obj, 0)
+        await anext(reading)
+        with path.open("r+b") as file:
+            file.seek(8 * MIB - 1)
+            file.write(b"!")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        monkeypatch.setattr("csv2kafka.sources.local._shape", lambda status: source._pins[obj.uri].status)
+        with pytest.raises(SourceChanged):
+            assert [block async for block in reading]
+
     async def test_a_file_put_in_its_place_while_it_is_read_is_seen_at_the_commit(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
         path.write_bytes(bytes(8 * MIB))
