@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from csv2kafka.checkpoints.sqlite import SQLiteStore
-from csv2kafka.protocols import LEASE_SECONDS, CheckpointStore, Sink, Source
+from csv2kafka.encoding import JsonEncoder, RawEncoder
+from csv2kafka.model import Dialect
+from csv2kafka.protocols import LEASE_SECONDS, CheckpointStore, Encoder, Sink, Source
 from csv2kafka.sinks.file import FileSink
 from csv2kafka.sources.local import LocalSource
 from csv2kafka.sources.stdin import StdinSource
 from csv2kafka.testing import (
     CheckpointStoreConformance,
+    EncoderConformance,
     FakeSource,
     MemorySink,
     MemoryStore,
@@ -71,6 +74,21 @@ class TestStdinSource(SourceConformance):
 
     def make(self) -> Source:
         return StdinSource(fd=self.opened.enter_context(self.path.open("rb")).fileno())
+
+
+class TestJsonEncoder(EncoderConformance):
+    def make(self) -> Encoder:
+        return JsonEncoder(dialect=Dialect())
+
+
+class TestJsonEncoderWithKeys(EncoderConformance):
+    def make(self) -> Encoder:
+        return JsonEncoder(dialect=Dialect(), keys=("name", "id"))
+
+
+class TestRawEncoder(EncoderConformance):
+    def make(self) -> Encoder:
+        return RawEncoder(dialect=Dialect(), keys=("id",))
 
 
 class TestFileSink(SinkConformance):
