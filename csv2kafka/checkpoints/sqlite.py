@@ -181,7 +181,7 @@ class SQLiteStore:
         if header := self._header():
             self._check_header(header)
         with closing(self._connect("rwc")) as db:
-            db.execute("BEGIN IMMEDIATE")  # of several newcomers one makes it
+            db.execute("BEGIN" if header else "BEGIN IMMEDIATE")  # of several newcomers one makes it
             if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 for statement in filter(str.strip, SCHEMA.split(";")):
                     db.execute(statement)

@@ -139,4 +139,4 @@ def _dead_letter_line(row: DeadLetter) -> bytes:
         line["value"] = row.value.decode()
     except UnicodeDecodeError:
         line["value_base64"] = base64.b64encode(row.value).decode()
-    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

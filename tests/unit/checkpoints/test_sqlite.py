@@ -275,6 +275,15 @@ class TestRefusals:
                 assert lease.epoch == 1
             await store.save(lease, CHECKPOINT)
 
+    async def test_reading_does_not_wait_for_a_writer(self, path: Path) -> None:
+        """Nor does it need the right to write: `status` may be another user's."""
+        await save(SQLiteStore(path))
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            store = SQLiteStore(path, busy_seconds=0.05)
+            assert await store.load("orders") == CHECKPOINT
+            assert [status.checkpoint async for status in store.jobs()] == [CHECKPOINT]
+
     async def test_a_lease_that_cannot_be_given_back_hides_no_error(self, path: Path) -> None:
         async def fail_while_locked() -> None:
             async with SQLiteStore(path, busy_seconds=0.05).lease("orders", "run-1"):
