@@ -23,6 +23,7 @@ from csv2kafka.kafka.connection import Connection, close_all
 from csv2kafka.kafka.fetched import mark_aborted, split
 from csv2kafka.kafka.port import (
     Broker,
+    BrokerError,
     BrokerFactory,
     Fetched,
     Isolation,
@@ -68,6 +69,10 @@ class _Factory:
             yield client
         finally:
             await client.close()
+
+
+class _NoLeader(Doubt):
+    """The partition is there, but nobody leads it now."""
 
 
 class _Role(enum.Enum):
@@ -144,7 +149,7 @@ class _Client:
         ((_, code, message),) = answer.topics
         if code not in (Code.NONE, Code.TOPIC_ALREADY_EXISTS):
             raise refusal(request.NAME, f"topic {name}", code, message)
-        await self._until_visible(name)
+        await self._until_usable(name)
 
     async def init_producer(self, transactional_id: str | None, *, timeout_ms: int) -> Producer:
         if transactional_id is None:
@@ -271,16 +276,23 @@ class _Client:
         _check(request, f"topic {name}", code, message)
         return {key: value for key, value, *_ in entries if value is not None}
 
-    async def _until_visible(self, name: str) -> None:
-        """Wait until the new topic's partitions have leaders."""
+    async def _until_usable(self, name: str) -> None:
+        """Wait until each partition of the new topic has a leader, and that node knows it too: the cluster names
+        it a little earlier."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.request_seconds
-        while loop.time() < deadline:
-            topic = await self._topic_metadata(name)
-            if topic is not None and all(leader >= 0 for _, _, leader, *_ in topic[4]):
+        while True:
+            try:
+                topic = await self._topic_metadata(name)
+                for _, partition, *_ in topic[4] if topic is not None else ():
+                    await self.log_ends(TopicPartition(name, partition), refresh=True)
+            except (BrokerError, _NoLeader):
+                topic = None
+            if topic is not None:
                 return
+            if loop.time() > deadline:
+                raise Doubt(f"topic {name}: created, but not usable after {self._settings.request_seconds:g} s")
             await asyncio.sleep(self._settings.poll_seconds)
-        raise Doubt(f"topic {name}: created, but without leaders after {self._settings.request_seconds:g} s")
 
     def _bootstrapped(self) -> Connection:
         assert self._first is not None
@@ -309,7 +321,7 @@ class _Client:
             if target.partition not in leaders:
                 raise _missing(target, sorted(leaders))
             if leaders[target.partition] < 0:
-                raise Doubt(f"{target}: has no leader now")
+                raise _NoLeader(f"{target}: has no leader now")
             self._leaders[target] = leaders[target.partition]
         return self._leaders[target]
 

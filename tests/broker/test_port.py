@@ -43,8 +43,15 @@ async def broker(factory: BrokerFactory) -> AsyncIterator[Broker]:
 
 
 @pytest.fixture
-def target(topic: str) -> TopicPartition:
-    return TopicPartition(topic, 0)
+async def target(broker: Broker, topic: str) -> TopicPartition:
+    """A new partition, whose leader knows that it is: the cluster names it a little earlier."""
+    target = TopicPartition(topic, 0)
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(BrokerError):
+                await broker.log_ends(target)
+                return target
+            await asyncio.sleep(0.02)
 
 
 async def read_all(broker: Broker, target: TopicPartition, isolation: Isolation) -> list[tuple[int, bytes | None]]:
