@@ -74,6 +74,7 @@ class Run:
     options: dict[str, object] = field(factory=dict)
     settings: dict[str, str] = field(factory=dict)
     draw: Callable[[], float] = lambda: 0.5
+    clock: Callable[[], float] = now
     before_write: Callable[[int], None] = lambda row: None
     sessions: int = 0
     commits: int = 0
@@ -89,7 +90,7 @@ class Run:
             delivery=self.delivery,  # type: ignore[arg-type]
             compression="none",
             broker_factory=self.network.factory(self.name),
-            clock=now,
+            clock=self.clock,
             draw=self.draw,
             **self.options,  # type: ignore[arg-type]
         )
