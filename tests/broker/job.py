@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from attrs import frozen
 
@@ -37,7 +38,7 @@ def run_on(
     checkpoint_topic: str = CHECKPOINT_TOPIC,
     options: dict[str, object] | None = None,
     request_timeout_ms: int = 30_000,
-    **settings: object,
+    **settings: Any,
 ) -> Run:
     """A run of a job named as the topic."""
     return Run(
@@ -47,5 +48,5 @@ def run_on(
         checkpoint_topic=checkpoint_topic,
         clock=time.time,
         options={"request_timeout_ms": request_timeout_ms, **(options or {})},
-        **settings,  # type: ignore[arg-type]
+        **settings,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer as ConfluentProducer
@@ -40,7 +41,7 @@ async def assert_exactly(bootstrap_servers: str, topic: str, rows: int) -> None:
     assert [row.value for row in found] == expected(rows)
 
 
-def run_through(proxy: FaultProxy, topic: str, **settings: object) -> Run:
+def run_through(proxy: FaultProxy, topic: str, **settings: Any) -> Run:
     return run_on(proxy.bootstrap_servers, topic, request_timeout_ms=SHORT, **settings)
 
 
@@ -224,7 +225,7 @@ async def test_a_topic_made_anew_amid_the_job_stops_it(bootstrap_servers: str, p
 
 
 class TestAtLeastOnce:
-    def run(self, proxy: FaultProxy, topic: str, store: MemoryStore, **settings: object) -> Run:
+    def run(self, proxy: FaultProxy, topic: str, store: MemoryStore, **settings: Any) -> Run:
         return run_through(proxy, topic, store=store, delivery="at-least-once", **settings)
 
     @pytest.mark.parametrize(("fault", "nth"), [*((fault, 4) for fault in FAULTS), ("answer lost", 1)])
