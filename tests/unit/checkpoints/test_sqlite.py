@@ -9,15 +9,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from csv2kafka.checkpoints import sqlite
 from csv2kafka.checkpoints.sqlite import SQLiteStore
+from csv2kafka.checkpoints.watch import Holder
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, LeaseHeld, StateContradiction
 from csv2kafka.model import Checkpoint
 from csv2kafka.protocols import HEARTBEAT_SECONDS, LEASE_SECONDS
@@ -194,6 +197,7 @@ class TestUrls:
 HOLDER = """
 import asyncio, sys
 from csv2kafka.checkpoints.sqlite import SQLiteStore
+from csv2kafka.checkpoints.watch import Holder
 
 async def main():
     async with SQLiteStore(sys.argv[1]).lease("orders", "the holder"):
@@ -292,6 +296,27 @@ class TestRefusals:
 
         with closing(sqlite3.connect(path, isolation_level=None)) as db, pytest.raises(ZeroDivisionError):
             await fail_while_locked()
+
+    async def test_cancelled_while_a_thread_takes_the_lease_it_is_given_back(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        going, go_on, real = threading.Event(), threading.Event(), sqlite._take
+
+        def slow(*args: Any) -> int | Holder:
+            going.set()
+            assert go_on.wait(30)
+            return real(*args)
+
+        monkeypatch.setattr(sqlite, "_take", slow)
+        taking = asyncio.ensure_future(SQLiteStore(path).lease("orders", "run-1").__aenter__())
+        assert await asyncio.to_thread(going.wait, 30)
+        taking.cancel()
+        await asyncio.sleep(0.05)
+        go_on.set()
+        await asyncio.wait({taking}, timeout=30)
+        assert taking.cancelled()
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("SELECT epoch, owner FROM leases").fetchall() == [(1, None)]
 
     async def test_a_save_that_fails_changes_nothing(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store = SQLiteStore(path)
