@@ -140,7 +140,7 @@ class Pipeline:
     def from_config(cls, config: RunConfig, *, on_event: Callable[[Event], None] | None = None) -> Self:
         """The pipeline that command and deploy wrappers run. Raises ConfigError."""
         parts = registry.build(config)
-        return cls(
+        pipeline = cls(
             parts.source,
             parts.sink,
             parts.checkpoints,
@@ -160,6 +160,8 @@ class Pipeline:
             give_up_after=config.give_up_after,
             on_event=on_event,
         )
+        pipeline._owns_store = True
+        return pipeline
 
     async def run(self) -> Report:
         """Do the job, or what is left of it. Once for each Pipeline.
