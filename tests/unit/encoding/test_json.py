@@ -104,6 +104,7 @@ def test_a_character_after_the_closing_quote() -> None:
     ]
     assert (records.bad[0].start, records.bad[0].end) == (0, 11)
     assert values(records) == [b'{"a":"3","b":"4"}']
+    assert "found 'p' at byte 3" in reasons(encode(b'"x"p,"y"q\n'))[0]
     assert reasons(encode(b'1,"x"\x00\n'))[0].count("found 0x00") == 1
 
 

@@ -25,6 +25,8 @@ QUOTE = ord('"')
         (b'"a""\nb"\nc', 8),
         (b'x\r"a', 2),
         (b'x\n"a"\n"b\n"', 6),
+        (b'"a\nb""\nc', 0),
+        (b'x\n"a\nb""\nc""\nd', 2),
     ],
 )
 def test_both_find_the_end_of_the_last_record(data: bytes, boundary: int) -> None:
@@ -69,6 +71,7 @@ def test_without_quoting_every_line_end_counts() -> None:
         (b"#it's \"one\nb\n", 13),
         (b'a#"\n"b\n', 4),
         (b'"#\n"\n#"\n', 8),
+        (b'"a"\\\nb', 5),  # directly behind a closing quote an escape is none
     ],
 )
 def test_escapes_and_comments(data: bytes, boundary: int) -> None:

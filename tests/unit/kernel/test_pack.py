@@ -139,3 +139,11 @@ def test_a_batch_that_compaction_emptied() -> None:
     batch[57:61] = bytes(4)
     kernel.stamp(batch, producer_id=1, epoch=1, sequence=1, timestamp_ms=1, transactional=True)
     assert len(kernel.unpack_batch(batch).records) == 0
+
+
+def test_a_record_that_does_not_end_where_it_says_is_refused() -> None:
+    batch = kernel.pack_records([(None, b"xy", ()), (None, b"z", ())])
+    batch[kernel.HEADER_BYTES] += 2
+    kernel.stamp(batch, producer_id=1, epoch=1, sequence=1, timestamp_ms=1, transactional=True)
+    with pytest.raises(StateContradiction, match="malformed record"):
+        kernel.unpack_batch(batch)
