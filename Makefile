@@ -21,7 +21,7 @@ demo: $(VENV)/installed
 # Kafka's jars first: fetching them may take longer than a test may.
 test: $(VENV)/installed-for-development
 	@$(BIN)/python -c "from csv2kafka.cli.local_kafka import *; missing_tools() or fetch_jars(print)"
-	@$(PYTEST)
+	@$(PYTEST) --durations 10
 
 check: $(VENV)/installed-for-development
 	$(BIN)/ruff check

@@ -18,7 +18,8 @@ from typing import Protocol
 
 import pytest
 from attrs import frozen
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from csv2kafka.cli.local_kafka import LocalKafka, missing_tools
@@ -172,14 +173,18 @@ def create_topic(
     config: Mapping[str, str] | None = None,
     admin: AdminClient | None = None,
 ) -> None:
-    """Create the topic with librdkafka, and wait until its partitions have leaders."""
+    """Create the topic with librdkafka, and wait until its leaders answer."""
     admin = admin or AdminClient({"bootstrap.servers": bootstrap_servers})
     new = NewTopic(name, num_partitions=partitions, config=dict(config or {}))
     admin.create_topics([new])[name].result(ADMIN_SECONDS)
+    asked = {TopicPartition(name, number): OffsetSpec.latest() for number in range(partitions)}
     deadline = time.monotonic() + ADMIN_SECONDS
-    while time.monotonic() < deadline:
-        known = admin.list_topics(name, timeout=ADMIN_SECONDS).topics[name].partitions
-        if len(known) == partitions and all(partition.leader >= 0 for partition in known.values()):
+    while True:  # a broker tells who leads a moment before the leader itself knows
+        try:
+            for end in admin.list_offsets(asked).values():
+                end.result(ADMIN_SECONDS)
             return
-        time.sleep(0.05)
-    raise AssertionError(f"topic {name} has no leaders after {ADMIN_SECONDS} s")
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

@@ -74,5 +74,6 @@ def test_output_ends_with_the_program(tmp_path: Path) -> None:
     process = guarded.start(["/bin/echo", "done"], directory=tmp_path, output=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.read() == b"done\n"  # would wait for ever on a watcher that holds the pipe
+    process.wait(10)
     guarded.end(process, signal.SIGKILL, 10)
     assert process.returncode == 0
