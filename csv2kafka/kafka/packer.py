@@ -87,11 +87,11 @@ class _Sizes:
 
     def split(self, first: int, last: int, size: int, *, at_least: int = 1) -> list[tuple[int, int]]:
         """Ranges of about equal size, none larger than ``size`` unless it is one row."""
-        total = self.between(first, last)
-        parts = max(at_least, -(-total // max(1, size)))
         ranges = []
         while first < last:
-            goal = self._until(first) + min(-(-total // parts), size)
+            rest = self.between(first, last)
+            parts = max(at_least - len(ranges), -(-rest // max(1, size)), 1)
+            goal = self._until(first) + min(-(-rest // parts), size)
             end = bisect_right(range(last + 1), goal, lo=first + 1, hi=last + 1, key=self._until) - 1
             end = max(end, first + 1)
             ranges.append((first, end))
