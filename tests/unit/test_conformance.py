@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from csv2kafka.checkpoints.kafka import KafkaStore
 from csv2kafka.checkpoints.sqlite import SQLiteStore
 from csv2kafka.encoding import JsonEncoder, RawEncoder
-from csv2kafka.model import Dialect
+from csv2kafka.kafka import checkpoint_topic
+from csv2kafka.kafka.writer import ProducerState, Writer
+from csv2kafka.model import Checkpoint, Dialect, Manifest
 from csv2kafka.protocols import LEASE_SECONDS, CheckpointStore, Encoder, Sink, Source
 from csv2kafka.sinks.file import FileSink
 from csv2kafka.sources.local import LocalSource
@@ -22,6 +25,7 @@ from csv2kafka.testing import (
     CheckpointStoreConformance,
     EncoderConformance,
     FakeSource,
+    LeaselessStoreConformance,
     MemorySink,
     MemoryStore,
     SinkConformance,
@@ -29,6 +33,8 @@ from csv2kafka.testing import (
     run_virtual,
 )
 from csv2kafka.testing.values import Row
+from tests.simulation.broker import Network, network
+from tests.simulation.clock import now, simulate
 
 
 class TestLocalSource(SourceConformance):
@@ -160,6 +166,33 @@ class TestMemoryStore(CheckpointStoreConformance):
 
     def run(self, main: Coroutine[Any, Any, None]) -> None:
         run_virtual(main)
+
+
+class TestKafkaStore(LeaselessStoreConformance):
+    network: Network
+
+    def make(self) -> CheckpointStore:
+        return KafkaStore(broker_factory=lambda: self.network.factory("store")(), clock=now)
+
+    async def put(self, store: CheckpointStore, checkpoint: Checkpoint, manifest: Manifest | None = None) -> None:
+        """As a sink writes it, without the rows."""
+        async with self.network.factory("sink")() as broker:
+            topic = checkpoint_topic.partition_of("csv2kafka-checkpoints")
+            await checkpoint_topic.prepare(broker, topic.topic, min_insync_replicas=None)
+            producer = ProducerState(await broker.init_producer(None, timeout_ms=1000))
+            writer = Writer(broker, producer, transactional_id=None, clock=now, next_offsets={})
+            if manifest is not None:
+                await writer.write(topic, checkpoint_topic.manifest_record(checkpoint.job, manifest))
+            await writer.write(topic, checkpoint_topic.checkpoint_record(checkpoint))
+            await writer.confirmed()
+            await writer.leave(for_good=True)
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        async def with_cluster() -> None:
+            self.network = network()
+            await main
+
+        simulate(with_cluster())
 
 
 def _value(letter: dict[str, str]) -> bytes:
