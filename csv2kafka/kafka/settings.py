@@ -150,8 +150,8 @@ def client_settings(given: Mapping[str, Any]) -> ClientSettings:
 
 def _addresses(given: Any) -> tuple[tuple[str, int], ...]:
     """``b1:9092,[::1]:9093`` or a list of such, to pairs."""
-    parts = given.split(",") if isinstance(given, str) else list(given or ())
-    if not parts:
+    parts = given.split(",") if isinstance(given, str) else given
+    if not isinstance(parts, (list, tuple)) or not parts:
         raise ValueError("expected brokers such as broker1:9092,broker2:9092, found none")
     found = []
     for part in parts:
