@@ -28,6 +28,7 @@ from csv2kafka.kafka.port import (
     Fetched,
     Isolation,
     LogEnds,
+    Operation,
     Producer,
     TopicFacts,
     TopicPartition,
@@ -131,12 +132,13 @@ class _Client:
         topic = await self._topic_metadata(name)
         if topic is None:
             return None
-        _, _, topic_id, _, partitions, *_ = topic
+        _, _, topic_id, _, partitions, operations, _ = topic
         return TopicFacts(
             name=name,
             topic_id=topic_id.hex() if any(topic_id) else "",
             partitions={partition: len(replicas) for _, partition, _, _, replicas, *_ in partitions},
             config=await self._topic_config(name),
+            operations=_operations(operations),
         )
 
     async def create_topic(self, name: str, *, partitions: int, config: Mapping[str, str]) -> None:
@@ -251,7 +253,8 @@ class _Client:
         return int(self._settings.request_seconds * 1000 * BROKER_SHARE)
 
     async def _metadata(self, *topics: str) -> wire.MetadataResponse:
-        answer = await self._bootstrapped().ask(wire.MetadataRequest.about(*topics), wire.MetadataResponse)
+        request = wire.MetadataRequest.about(*topics, operations=bool(topics))
+        answer = await self._bootstrapped().ask(request, wire.MetadataResponse)
         self._addresses.update({node: (host, port) for node, host, port, *_ in answer.brokers})
         self._cluster_id = answer.cluster_id or ""
         self._controller = answer.controller_id
@@ -361,3 +364,10 @@ def _missing(target: TopicPartition, partitions: Sequence[int]) -> TopicMissing:
         f"topic {target.topic} has no partition {target.partition}: it has {partitions[0]} to {partitions[-1]}",
         hint="choose one of these with --partition",
     )
+
+
+def _operations(bits: int) -> frozenset[Operation] | None:
+    """From the metadata's bit field; its sign bit alone means that the broker does not say."""
+    if bits == wire.OPERATIONS_UNKNOWN:
+        return None
+    return frozenset(operation for operation in Operation if bits >> operation & 1)

@@ -69,19 +69,28 @@ class TopicPartition:
         return f"{self.topic}-{self.partition}"
 
 
+class Operation(enum.IntEnum):
+    """What a user may be allowed to do with a topic, by Kafka's numbers."""
+
+    READ = 3
+    WRITE = 4
+
+
 @frozen(kw_only=True)
 class TopicFacts:
     """A topic as the cluster has it. ``topic_id`` is a UUID in hex, empty where brokers do not have ids.
 
     ``config``: effective values (``cleanup.policy``, ``max.message.bytes``, ``min.insync.replicas``,
     ``unclean.leader.election.enable``, ``retention.ms``, ``retention.bytes``, ``message.timestamp.type`` …);
-    empty when describing it is not allowed. ``partitions``: partition → replication factor.
+    empty when describing it is not allowed. ``partitions``: partition → replication factor. ``operations``: what
+    the user may do with it, of ``Operation``; None where brokers do not say.
     """
 
     name: str
     topic_id: str
     partitions: Mapping[int, int]
     config: Mapping[str, str]
+    operations: frozenset[Operation] | None = None
 
 
 @frozen(kw_only=True)

@@ -34,6 +34,7 @@ LATEST = -1
 TOPIC_RESOURCE = 2  # DescribeConfigs' resource types
 TRANSACTION_COORDINATOR = 1  # FindCoordinator's key types
 ANY_REPLICA = -1
+OPERATIONS_UNKNOWN = -(2**31)  # Metadata's authorized operations, where the broker does not say
 NO_TAGS: dict[int, bytes] = {}
 
 _NAME = String("utf-8")
@@ -125,9 +126,9 @@ class MetadataRequest(Request):
     )
 
     @classmethod
-    def about(cls, *topics: str) -> MetadataRequest:
-        """Brokers and these topics; never creates one."""
-        return cls([(bytes(16), name, NO_TAGS) for name in topics], False, False, False, NO_TAGS)
+    def about(cls, *topics: str, operations: bool = False) -> MetadataRequest:
+        """Brokers and these topics, with what the user may do with them if asked; never creates one."""
+        return cls([(bytes(16), name, NO_TAGS) for name in topics], False, False, operations, NO_TAGS)
 
 
 class FindCoordinatorResponse(Response):
