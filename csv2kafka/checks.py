@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from csv2kafka.decoding import check_encoding
 from csv2kafka.errors import ConfigError, SettingsChanged, SourceChanged
-from csv2kafka.model import Checkpoint, Manifest
+from csv2kafka.model import Checkpoint, Dialect, Manifest
 
 
 def check_options(
     *,
+    dialect: Dialect,
+    encoder_dialect: Dialect | None,
     encoding: str,
     max_record: int,
     checkpoint_interval: float,
@@ -18,8 +20,10 @@ def check_options(
     connect_timeout: float,
     give_up_after: float | None,
 ) -> None:
-    """Raises ConfigError naming each option out of its limits."""
-    problems: list[str] = []
+    """Raises ConfigError naming each option out of its limits. ``encoder_dialect``: if the encoder has one."""
+    problems = _dialect_problems(dialect)
+    if encoder_dialect is not None and encoder_dialect != dialect:
+        problems.append(f"dialect: the encoder reads {encoder_dialect}, framing would read {dialect}")
     try:
         check_encoding(encoding)
     except ConfigError as error:
@@ -36,6 +40,20 @@ def check_options(
         problems.append(f"give_up_after: expected 0 or more seconds, found {give_up_after:g}")
     if problems:
         raise ConfigError(*problems)
+
+
+def _dialect_problems(dialect: Dialect) -> list[str]:
+    given = {"delimiter": dialect.delimiter, "quote": dialect.quote}
+    given |= {"escape": dialect.escape, "comment": dialect.comment}
+    marks = {name: mark for name, mark in given.items() if mark is not None}
+    problems = [
+        f"{name}: expected one ASCII character, no line end, found {mark!r}"
+        for name, mark in marks.items()
+        if len(mark) != 1 or not mark.isascii() or mark in "\r\n"
+    ]
+    if len(set(marks.values())) < len(marks):
+        problems.append(f"dialect: expected different characters, found {marks}")
+    return problems
 
 
 def check_checkpoint(

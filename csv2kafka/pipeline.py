@@ -56,8 +56,8 @@ class Pipeline:
     source, sink, checkpoints: where rows come from, go to, and where leases and progress are kept (default: a
     SQLite database in the user's state directory).
     encoder: rows to keys and values (default: JSON objects without a key).
-    dialect, encoding, has_header, columns, max_record: how the source is read; ``columns`` gives names,
-    ``max_record`` is in bytes.
+    dialect (default: the encoder's), encoding, has_header, columns, max_record: how the source is read;
+    ``columns`` gives names, ``max_record`` is in bytes.
     job: its name (default: made from source and destination). The same name goes on where it stopped.
     checkpoint_interval (seconds), checkpoint_rows: commit at the first of the two.
     on_bad_row: ``fail``, ``skip`` or ``dead-letter``. restart: forget the checkpoint, begin at row 0.
@@ -91,9 +91,12 @@ class Pipeline:
         give_up_after: float | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        dialect = dialect or Dialect()
+        encoder_dialect: Dialect | None = getattr(encoder, "dialect", None)
+        dialect = dialect or encoder_dialect or Dialect()
         encoder = encoder or registry.default_encoder(dialect)
         check_options(
+            dialect=dialect,
+            encoder_dialect=encoder_dialect,
             encoding=encoding,
             max_record=max_record,
             checkpoint_interval=checkpoint_interval,

@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 from attrs import Factory, define, evolve, field, frozen
 
 from csv2kafka.decoding import decode
-from csv2kafka.errors import BadRow, DataError
+from csv2kafka.errors import BadRow, ConfigError, DataError
 from csv2kafka.framing import Framer
 from csv2kafka.model import Block, Broken, Chunk, Dialect, Position, Records, SourceObject
 from csv2kafka.protocols import Encoder, Source
@@ -191,7 +191,9 @@ class _ObjectRows(Generic[T]):
     async def _prefetch(self, position: Position) -> None:
         try:
             raw = self.reading.source.read(self.obj, position.resume.offset)
-            blocks = decode(raw, encoding=self.reading.encoding, start=position.resume, offset=position.offset)
+            blocks = decode(
+                raw, encoding=self.reading.encoding, start=position.resume, offset=position.offset, uri=self.obj.uri
+            )
             async with aclosing(blocks):
                 async for block in blocks:
                     await self._blocks.put(block)
@@ -261,7 +263,10 @@ class _ObjectRows(Generic[T]):
         return block
 
     def _encode(self, chunk: Chunk) -> tuple[Records, T]:
-        records = self.reading.encoder.encode(chunk)
+        try:
+            records = self.reading.encoder.encode(chunk)
+        except (ConfigError, DataError) as error:  # of the header; the encoder does not know whose
+            raise type(error)(f"{self.obj.uri}: {error.message}", hint=error.hint) from error
         return records, self.work(chunk, records)
 
     def _forget(self, offset: int) -> None:
