@@ -8,6 +8,9 @@ from csv2kafka.decoding import check_encoding
 from csv2kafka.errors import ConfigError, SettingsChanged, SourceChanged
 from csv2kafka.model import Checkpoint, Dialect, Manifest
 
+ON_BAD_ROW = ("fail", "skip", "dead-letter")
+ON_FOREIGN = ("stop", "resend")
+
 
 def check_options(
     *,
@@ -19,6 +22,8 @@ def check_options(
     checkpoint_rows: int | None,
     connect_timeout: float,
     give_up_after: float | None,
+    on_bad_row: str,
+    on_foreign: str,
 ) -> None:
     """Raises ConfigError naming each option out of its limits. ``encoder_dialect``: if the encoder has one."""
     problems = _dialect_problems(dialect)
@@ -38,6 +43,10 @@ def check_options(
         problems.append(f"connect_timeout: expected 0 or more seconds, found {connect_timeout:g}")
     if give_up_after is not None and give_up_after < 0:
         problems.append(f"give_up_after: expected 0 or more seconds, found {give_up_after:g}")
+    if on_bad_row not in ON_BAD_ROW:
+        problems.append(f"on_bad_row: expected one of {', '.join(ON_BAD_ROW)}, found {on_bad_row!r}")
+    if on_foreign not in ON_FOREIGN:
+        problems.append(f"on_foreign: expected one of {', '.join(ON_FOREIGN)}, found {on_foreign!r}")
     if problems:
         raise ConfigError(*problems)
 

@@ -11,19 +11,19 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import random
 import resource
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from attrs import evolve
 
 from csv2kafka import registry
 from csv2kafka.checks import check_checkpoint, check_options
-from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, NotReachable, Stopped, Unreachable
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, Unreachable
 from csv2kafka.model import (
     Checkpoint,
     Committed,
@@ -35,9 +35,9 @@ from csv2kafka.model import (
     SessionOpened,
     SourceObject,
     Started,
-    Waiting,
 )
 from csv2kafka.model.report import BAD_ROWS_NAMED, Report
+from csv2kafka.patience import Patience
 from csv2kafka.protocols import HEARTBEAT_SECONDS, CheckpointStore, Encoder, Job, Lease, Sink, Source
 from csv2kafka.reading import Reading
 from csv2kafka.transfer import OnBadRow, Transfer
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 7.0  # to commit what is on the way when asked to stop
 CLOSE_SECONDS = 2.0  # then, to let go of everything
-LONGEST_PAUSE_SECONDS = 30.0
+
+T = TypeVar("T")
 
 
 class Pipeline:
@@ -103,6 +104,8 @@ class Pipeline:
             checkpoint_rows=checkpoint_rows,
             connect_timeout=connect_timeout,
             give_up_after=give_up_after,
+            on_bad_row=on_bad_row,
+            on_foreign=on_foreign,
         )
         self._reading = Reading(
             source=source,
@@ -121,21 +124,22 @@ class Pipeline:
         self._on_bad_row: OnBadRow = on_bad_row
         self._restart = restart
         self._on_foreign = on_foreign
-        self._connect_timeout = connect_timeout
-        self._give_up_after = give_up_after
         self._on_event = on_event
         self.run_id = uuid.uuid4().hex
         self._owner = f"run {self.run_id[:8]} (process {os.getpid()} on {platform.node()})"
         self.job = job or registry.job_name(source.uri, sink.destination, run_id=self.run_id)
         self._stop = asyncio.Event()
+        self._patience = Patience(
+            connect_timeout=connect_timeout, give_up_after=give_up_after, stop=self._stop, tell=self._emit
+        )
         self._objects: tuple[SourceObject, ...] = ()
+        self._manifest = Manifest()
         self._started_at = 0.0
         self._reading_begun = False
-        self._last_commit_at = 0.0
-        self._attempt = 0
+        self._refused_up_to = 0
         self.report = Report(
             checkpoint=Checkpoint(job=self.job, run_id=self.run_id),
-            manifest=Manifest(),
+            manifest=self._manifest,
             destination=sink.destination,
         )
 
@@ -187,21 +191,36 @@ class Pipeline:
                 work.exception()
 
     async def _run(self) -> Report:
-        self._started_at = self._last_commit_at = asyncio.get_running_loop().time()
+        self._started_at = asyncio.get_running_loop().time()
+        self._patience.begin()
         try:
-            if (report := await self._complete_already()) is not None:
+            if (report := await self._insist(self._complete_already)) is not None:
                 return report
-            await self._pin_objects()
-            async with self._store.lease(self.job, self._owner) as lease:
-                stored = await self._store.load(self.job)
-                if stored is not None and not self._restart:
-                    self._check(stored, await self._store.load_manifest(self.job))
+            await self._insist(self._pin_objects)
+            async with AsyncExitStack() as held:
+                lease = await self._insist(lambda: held.enter_async_context(self._store.lease(self.job, self._owner)))
+                stored = await self._insist(self._stored)
+                self._patience.begin()
                 if lease is None:
                     return await self._sessions(None, stored)
                 return await self._while_held(lease, stored)
         finally:
             if self._owns_store:
                 await self._store.close()
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer, asked for again while there is only doubt."""
+        while True:
+            try:
+                return await ask()
+            except Csv2KafkaError as error:
+                await self._pause(error)
+
+    async def _stored(self) -> Checkpoint | None:
+        stored = await self._store.load(self.job)
+        if stored is not None and not self._restart:
+            self._check(stored, await self._store.load_manifest(self.job))
+        return stored
 
     async def _complete_already(self) -> Report | None:
         """The report of a job that an earlier run completed, its source the same or gone; else None."""
@@ -211,7 +230,7 @@ class Pipeline:
         try:
             await self._pin_objects()
         except ConfigError:
-            self._manifest = await self._store.load_manifest(self.job) or Manifest()
+            self._know(await self._store.load_manifest(self.job) or Manifest())
         self._check(stored, await self._store.load_manifest(self.job))
         return self._finished(stored, already=True)
 
@@ -221,11 +240,14 @@ class Pipeline:
             return
         objects = self._reading.source.objects()
         self._objects = tuple([obj async for obj in objects])
-        self._manifest = Manifest(objects=tuple((o.uri, o.size, o.version) for o in self._objects))
-        self.report = evolve(self.report, manifest=self._manifest)
+        self._know(Manifest(objects=tuple((o.uri, o.size, o.version) for o in self._objects)))
         sizes = [obj.size for obj in self._objects]
         total = None if None in sizes else sum(size or 0 for size in sizes)
         self._emit(Started(job=self.job, run_id=self.run_id, objects=len(sizes), total_bytes=total))
+
+    def _know(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self.report = evolve(self.report, manifest=manifest)
 
     async def _while_held(self, lease: Lease, stored: Checkpoint | None) -> Report:
         """The sessions, for as long as the lease is ours."""
@@ -246,18 +268,17 @@ class Pipeline:
     async def _sessions(self, lease: Lease | None, stored: Checkpoint | None) -> Report:
         """Sessions, one after another, until one reaches the end."""
         job = self._job()
-        nothing_answered = True
         while True:
             try:
                 async with self._sink.open(job, stored, lease) as session:
-                    nothing_answered = False
+                    self._patience.answered()
                     job = evolve(job, restart=False)
                     start = session.resume_from
                     self._opened(start)
-                    if start.complete:
-                        return self._finished(start, already=True)
                     if lease is not None:
                         await self._store.save(lease, start, self._manifest)
+                    if start.complete:  # by this run, if the answer to its last commit was lost
+                        return self._finished(start, already=start.run_id != self.run_id)
                     stored = start
                     self._reading_begun = True
                     transfer = Transfer(
@@ -280,10 +301,7 @@ class Pipeline:
                         stored = transfer.checkpoint
                 return self._finished(stored)
             except Csv2KafkaError as error:
-                if not error.retryable:
-                    raise
-                nothing_answered = nothing_answered and isinstance(error, NotReachable)
-                await self._pause(error, nothing_answered=nothing_answered)
+                await self._pause(error)
 
     def _job(self) -> Job:
         first = self._objects[0] if self._objects else None
@@ -325,34 +343,15 @@ class Pipeline:
     def _check(self, checkpoint: Checkpoint, manifest: Manifest | None) -> None:
         check_checkpoint(checkpoint, manifest, settings=self._settings, found=self._manifest)
 
-    async def _pause(self, error: Csv2KafkaError, *, nothing_answered: bool) -> None:
-        """Wait before the next session, longer each time; or give up."""
-        now = asyncio.get_running_loop().time()
+    async def _pause(self, error: Csv2KafkaError) -> None:
+        """Wait before the next session; or raise, for what cannot pass or has lasted too long."""
         rows = self.report.checkpoint.counts.rows
-        if self._reading_begun and not all(obj.replayable for obj in self._objects):
+        if error.retryable and self._reading_begun and not all(obj.replayable for obj in self._objects):
             raise Unreachable(
                 f"{error.message}\nstandard input cannot be read again: {rows:,} rows are committed",
                 hint="begin again from a file or object, or feed the whole input again under a new --job name",
             ) from error
-        if nothing_answered and now - self._started_at >= self._connect_timeout:
-            raise Unreachable(
-                f"nothing answered within {self._connect_timeout:g} s: {error.message}",
-                hint=error.hint or "see that the address is right and the server is up",
-            ) from error
-        lost = now - self._last_commit_at
-        if not nothing_answered and self._give_up_after is not None and lost >= self._give_up_after:
-            raise Unreachable(
-                f"gave up after {lost:.0f} s without a commit: {error.message}",
-                hint=f"{rows:,} rows are committed; run the same command again to go on",
-            ) from error
-        self._attempt += 1
-        seconds = min(LONGEST_PAUSE_SECONDS, 0.1 * 2**self._attempt) * random.uniform(0.5, 1.0)
-        self._emit(Waiting(reason=error.message, seconds=seconds, attempt=self._attempt))
-        try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return
-        raise Stopped(f"stopped while waiting: {rows:,} rows are committed", hint="run again to go on") from error
+        await self._patience.pause(error, rows=rows)
 
     def _opened(self, start: Checkpoint) -> None:
         report = self.report
@@ -381,10 +380,14 @@ class Pipeline:
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, Committed):
-            self._attempt, self._last_commit_at = 0, asyncio.get_running_loop().time()
+            self._patience.committed()
             self._progressed(event.checkpoint)
-        elif isinstance(event, RowRefused) and len(self.report.bad_rows) < BAD_ROWS_NAMED:
-            self.report = evolve(self.report, bad_rows=(*self.report.bad_rows, event.row))
+        elif isinstance(event, RowRefused):
+            if event.row.row <= self._refused_up_to:
+                return  # an earlier session that could not commit it has told of it
+            self._refused_up_to = event.row.row
+            if len(self.report.bad_rows) < BAD_ROWS_NAMED:
+                self.report = evolve(self.report, bad_rows=(*self.report.bad_rows, event.row))
         if self._on_event is not None:
             self._on_event(event)
 
