@@ -1,6 +1,6 @@
 """From the bytes a broker gives to record batches: whole ones only, checked, and aborted ones marked (KIP-98).
 
-Records stay compressed; only the header of a batch, and the one record of a control batch, is looked at.
+Records stay compressed; only the header of a batch is looked at.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ _MAGIC_AT = 16
 _CRC_AT, _CRC_END = 17, 21
 _TRANSACTIONAL, _CONTROL = 0x10, 0x20
 _MAGIC = 2
-_ABORT = 0
 
 
 def split(records: Buffer, source: TopicPartition) -> list[FetchedBatch]:
@@ -70,7 +69,7 @@ def _whole(data: memoryview, source: TopicPartition) -> Iterator[FetchedBatch]:
 
 def mark_aborted(batches: Sequence[FetchedBatch], aborted: Sequence[tuple[int, int]]) -> list[FetchedBatch]:
     """With ``aborted`` set on the data of aborted transactions: (producer id, first offset), as the broker names
-    them for these batches. One lasts from its first offset to its producer's next abort marker."""
+    them for these batches. One lasts from its first offset to its producer's next marker, which is the abort's."""
     waiting = deque(sorted(aborted, key=lambda entry: entry[1]))
     aborting: set[int] = set()
     marked = []
@@ -78,27 +77,8 @@ def mark_aborted(batches: Sequence[FetchedBatch], aborted: Sequence[tuple[int, i
         while waiting and waiting[0][1] <= batch.last_offset:
             aborting.add(waiting.popleft()[0])
         if batch.is_control:
-            if batch.producer_id in aborting and _is_abort_marker(batch):
-                aborting.discard(batch.producer_id)
+            aborting.discard(batch.producer_id)
         elif batch.is_transactional and batch.producer_id in aborting:
             batch = evolve(batch, aborted=True)
         marked.append(batch)
     return marked
-
-
-def _is_abort_marker(batch: FetchedBatch) -> bool:
-    """A control batch has one record, whose key is two int16: a version and the kind of marker."""
-    data = memoryview(batch.data)
-    at = _HEADER.size
-    at = _after_varint(data, at)  # length
-    at += 1  # attributes
-    for _ in ("timestamp delta", "offset delta", "key length"):
-        at = _after_varint(data, at)
-    _, kind = struct.unpack_from(">hh", data, at)
-    return bool(kind == _ABORT)
-
-
-def _after_varint(data: memoryview, at: int) -> int:
-    while data[at] & 0x80:
-        at += 1
-    return at + 1

@@ -159,6 +159,8 @@ def words(error: BaseException) -> str:
     cause = causes[-1]
     if isinstance(cause, asyncio.IncompleteReadError) or (isinstance(cause, ConnectionError) and not str(cause)):
         return "the server closed the connection"
+    if isinstance(cause, kafka_errors.KafkaConnectionError):
+        return "the connection was closed"
     if any(isinstance(one, TimeoutError) and not str(one) for one in causes):
         return "no answer in time"
     if isinstance(cause, OSError) and cause.strerror:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
@@ -11,7 +12,8 @@ import pytest
 from csv2kafka.errors import ConfigError, Doubt, NotAuthorized, TopicMissing
 from csv2kafka.kafka import wire
 from csv2kafka.kafka.client import broker_factory
-from csv2kafka.kafka.port import Broker, BrokerError, LogEnds, NothingDone, Producer, TopicPartition
+from csv2kafka.kafka.port import Broker, BrokerError, Isolation, LogEnds, NothingDone, Producer, TopicPartition
+from tests.record_batches import batch
 from tests.unit.kafka.fake_node import FakeNode
 
 ORDERS = TopicPartition("orders", 0)
@@ -65,8 +67,8 @@ async def broker(cluster: Cluster) -> AsyncIterator[Broker]:
         yield broker
 
 
-async def produce(broker: Broker, batch: bytes = b"batch") -> int:
-    return await broker.produce(ORDERS, batch, transactional_id=None)
+async def produce(broker: Broker, data: bytes = b"batch") -> int:
+    return await broker.produce(ORDERS, data, transactional_id=None)
 
 
 async def test_each_role_has_one_connection(cluster: Cluster, broker: Broker) -> None:
@@ -213,6 +215,21 @@ async def test_an_error_in_one_of_the_ends_is_raised(cluster: Cluster, broker: B
     cluster.nodes[2].says["ListOffsets"] = answers(fine, wrong, fine)
     with pytest.raises(BrokerError, match="OFFSET_NOT_AVAILABLE"):
         await broker.log_ends(ORDERS)
+
+
+async def test_nothing_behind_the_stable_offset_is_given_to_a_committed_reader(
+    cluster: Cluster, broker: Broker
+) -> None:
+    log = b"".join(struct.pack(">q", offset) + batch([b"v"])[8:] for offset in range(3))
+    said = [("orders", [(0, 0, 3, 1, 0, [], -1, log)])]
+    cluster.nodes[2].says["Fetch"] = lambda _: wire.FetchResponse(0, 0, 0, said).encode()
+
+    committed = await broker.read(ORDERS, 0, Isolation.READ_COMMITTED, max_bytes=1 << 20)
+    everything = await broker.read(ORDERS, 0, Isolation.READ_UNCOMMITTED, max_bytes=1 << 20)
+
+    assert ([one.base_offset for one in committed.batches], committed.next_offset) == ([0], 1)
+    assert ([one.base_offset for one in everything.batches], everything.next_offset) == ([0, 1, 2], 3)
+    assert committed.ends == LogEnds(start=0, end=3, stable=1)
 
 
 async def test_leaving_closes_every_connection(cluster: Cluster) -> None:

@@ -169,5 +169,6 @@ def test_words_for_a_cause() -> None:
     late = TimeoutError()
     late.__cause__ = asyncio.CancelledError()
     assert words(late) == "no answer in time"
+    assert words(kafka_errors.KafkaConnectionError("closed")) == "the connection was closed"
     assert words(ConnectionResetError()) == "the server closed the connection"
     assert words(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"
