@@ -1,4 +1,4 @@
-"""The plug-in of examples/plugin_sink, installed: the command finds it by its entry point. Its own tests are beside it."""
+"""The plug-in of examples/plugin_sink, installed: found by its entry point. Its own tests are beside it."""
 
 from __future__ import annotations
 
