@@ -25,8 +25,8 @@ DELETE_TIMEOUT_MS = 60_000
 class KafkaStore:
     """The jobs of a checkpoint topic. A client is opened for each call, and closed again.
 
-    broker_factory, clock (seconds since the epoch): replaced in tests; the first is else made of ``bootstrap_servers`` and ``kafka_options`` (the client's, by
-    aiokafka's names). Raises ConfigError for those.
+    bootstrap_servers, kafka_options (any of the client's, by aiokafka's names): which cluster.
+    broker_factory, clock (seconds since the epoch): replaced in tests. Raises ConfigError.
     """
 
     def __init__(

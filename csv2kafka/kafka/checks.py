@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
-from csv2kafka.errors import StateContradiction, TopicMissing
+from csv2kafka.errors import NotAuthorized, StateContradiction, TopicMissing
 from csv2kafka.kafka.log import committed_batches
-from csv2kafka.kafka.port import Broker, LogEnds, TopicFacts, TopicPartition
+from csv2kafka.kafka.port import Broker, LogEnds, Operation, TopicFacts, TopicPartition
 from csv2kafka.model import Checkpoint, SinkState, Target
 
 DATA = Target.DATA.value
@@ -42,6 +42,20 @@ async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool
             hint="choose one of them with --partition",
         )
     return facts
+
+
+def allowed(facts: TopicFacts, *operations: Operation) -> None:
+    """NotAuthorized if the brokers say that this user may not do all of that with the topic."""
+    if facts.operations is None:
+        return
+    missing = [each.name.capitalize() for each in operations if each not in facts.operations]
+    if missing:
+        raise NotAuthorized(
+            f"topic {facts.name}: this user may not {' or '.join(missing)}",
+            hint=f"give the user {' and '.join(missing)} on the topic (with IAM: "
+            + ", ".join(f"kafka-cluster:{each}Data" for each in missing)
+            + ")",
+        )
 
 
 def batch_limit(facts: TopicFacts) -> int:

@@ -13,17 +13,16 @@ from datetime import UTC, datetime
 
 from attrs import define
 
-from csv2kafka.errors import ConfigError, TakenOver, Unreachable
+from csv2kafka.errors import TakenOver, Unreachable
 from csv2kafka.kafka import checkpoint_topic
 from csv2kafka.kafka.checkpoint_topic import Claim
-from csv2kafka.kafka.port import Broker, BrokerError, Producer, TopicPartition
+from csv2kafka.kafka.port import Broker, Producer, TopicPartition
 from csv2kafka.kafka.writer import Writer, repeated
 from csv2kafka.protocols import Lease
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0  # longer than an opening takes, so that one of two gets through in the end
 ASK_AGAIN = 0.25
-INVALID_TRANSACTION_TIMEOUT = 50
 
 
 @define(eq=False)
@@ -100,15 +99,7 @@ async def shut_out_others(
             await lease.renew()
         return await broker.init_producer(transactional_id, timeout_ms=timeout_ms)
 
-    try:
-        producer = await repeated(init)
-    except BrokerError as error:
-        if error.code != INVALID_TRANSACTION_TIMEOUT:
-            raise
-        raise ConfigError(
-            f"transaction_timeout_ms: the brokers do not take {timeout_ms}",
-            hint="their transaction.max.timeout.ms is the bound",
-        ) from error
+    producer = await repeated(init)
     owner.noted_end = (await broker.log_ends(topic)).end
     return producer
 

@@ -87,7 +87,7 @@ class _Sizes:
 
     def split(self, first: int, last: int, size: int, *, at_least: int = 1) -> list[tuple[int, int]]:
         """Ranges of about equal size, none larger than ``size`` unless it is one row."""
-        ranges = []
+        ranges: list[tuple[int, int]] = []
         while first < last:
             rest = self.between(first, last)
             parts = max(at_least - len(ranges), -(-rest // max(1, size)), 1)

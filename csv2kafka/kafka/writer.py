@@ -141,7 +141,7 @@ class Writer:
         """The last thing done with it. ``for_good``: this run does not come back, so a transaction that is
         surely only open is aborted; in any other case its time-out ends it, or the next InitProducerId."""
         try:
-            if for_good and self.in_transaction and not self._uncertain:
+            if for_good and self.in_transaction:
                 async with asyncio.timeout(LEAVING_SECONDS):
                     while self.state.unconfirmed and not self._uncertain:
                         with contextlib.suppress(StateContradiction):

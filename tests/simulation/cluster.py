@@ -20,6 +20,7 @@ from csv2kafka.kafka.port import (
     LogEnds,
     NothingDone,
     OffsetOutOfRange,
+    Operation,
     Producer,
     TopicFacts,
     TopicPartition,
@@ -40,7 +41,6 @@ ERRORS: Mapping[int, tuple[str, type[BrokerError]]] = {
     47: ("INVALID_PRODUCER_EPOCH", Fenced),
     48: ("INVALID_TXN_STATE", BrokerError),
     49: ("INVALID_PRODUCER_ID_MAPPING", Fenced),
-    50: ("INVALID_TRANSACTION_TIMEOUT", BrokerError),
     51: ("CONCURRENT_TRANSACTIONS", NothingDone),
     90: ("PRODUCER_FENCED", Fenced),
 }
@@ -227,6 +227,7 @@ class Topic:
     topic_id: str
     partitions: dict[int, Log]
     config: dict[str, str]
+    operations: frozenset[Operation] | None = None
 
 
 @define(kw_only=True)
@@ -267,13 +268,12 @@ class Cluster:
             topic_id=topic.topic_id,
             partitions=dict.fromkeys(topic.partitions, 1),
             config=dict(topic.config),
+            operations=topic.operations,
         )
 
     def init_producer(self, transactional_id: str | None, timeout_ms: int) -> Producer:
         if transactional_id is None:
             return self._new_producer()
-        if timeout_ms > 900_000:
-            raise error("InitProducerId", 50)
         known = self.transactions.get(transactional_id)
         if known is None:
             known = self.transactions[transactional_id] = Transaction(self._new_producer(), timeout_ms / 1000)

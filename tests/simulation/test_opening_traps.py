@@ -14,6 +14,7 @@ from attrs import evolve
 from csv2kafka.errors import (
     ConfigError,
     Csv2KafkaError,
+    NotAuthorized,
     SettingsChanged,
     StaleLease,
     StateContradiction,
@@ -21,7 +22,7 @@ from csv2kafka.errors import (
     TopicMissing,
     Unreachable,
 )
-from csv2kafka.kafka.port import Fenced, Producer
+from csv2kafka.kafka.port import Fenced, Operation, Producer
 from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model import Checkpoint
 from tests.simulation.broker import Fault, Network, Request
@@ -255,12 +256,26 @@ class TestBefore:
 
         played(test)()
 
+    @pytest.mark.parametrize("topic", ["rows", "csv2kafka-checkpoints", "refused", "events"])
+    def test_a_permission_that_is_missing(self, topic: str) -> None:
+        async def test(net: Network) -> None:
+            await begun(net)
+            net.cluster.topics[topic].operations = frozenset({Operation.READ})
+            options: dict[str, object] = {"dead_letter_topic": "refused", "completion_topic": "events"}
+            run = Run(network=net, name="next", options=options)
+            error = await self.refused(net, run, NotAuthorized)()  # type: ignore[misc]
+            assert topic in error.message
+            assert "Write" in error.hint
+
+        played(test)()
+
     def test_a_lease_that_is_lost(self) -> None:
         async def test(net: Network) -> None:
             store = MemoryStore()
             run = Run(network=net, name="next", store=store)
             store.take()
             await self.refused(net, run, StaleLease)()  # type: ignore[misc]
+            assert sent(net, "next") == []
 
         played(test)()
 
@@ -523,6 +538,20 @@ class TestOwnership:
                 await run.run()
             await asyncio.sleep(1)
             assert visible(net) == expected(20)
+
+        played(test)()
+
+    def test_a_claim_of_its_own_that_it_never_saw_is_no_reason_to_leave(self) -> None:
+        """Its commit's answer was lost; a late InitProducerId of its own fences the next session."""
+
+        async def test(net: Network) -> None:
+            away = on("produce", 5, Fault(cut=True))
+            unseen = on("end_transaction", 1, Fault(answer_lost=True), client=2)
+            fenced = on("add_partitions", 1, Fault(code=90), client=3)
+            net.faults = lambda request: away(request) or unseen(request) or fenced(request)
+            run = Run(network=net)
+            assert (await run.run()).complete
+            assert run.sessions == 4
 
         played(test)()
 

@@ -132,6 +132,25 @@ def test_the_checkpoint_is_not_sent_before_its_rows_are_confirmed() -> None:
     played(test)()
 
 
+def test_nothing_is_sent_behind_a_doubt() -> None:
+    async def test(net: Network) -> None:
+        net.faults = on("produce", FIRST_ROWS, Fault(cut=True))
+        run = Run(network=net)
+        async with run.session() as session:
+            await session.write(payload(0, 2))
+            with pytest.raises(Doubt):
+                await session.commit(advanced(session.resume_from, 2))
+            before = len(net.sent)
+            for _ in range(2):
+                with pytest.raises(Doubt):
+                    await session.write(payload(2, 4))
+                with pytest.raises(Doubt):
+                    await session.commit(advanced(session.resume_from, 4))
+        assert len(net.sent) == before
+
+    played(test)()
+
+
 def test_four_in_flight_at_most() -> None:
     async def test(net: Network) -> None:
         slow = Fault(answer_delay=1.0)
@@ -242,8 +261,9 @@ def test_complete_is_seen_only_behind_every_row() -> None:
         net.cluster.marker_delay = lambda partition: 20.0 if partition == DATA else 0.001
         run = Run(network=net, rows=4, options={"completion_topic": EVENTS.topic})
         work = asyncio.create_task(run.run())
-        while not visible(net, EVENTS):
-            await asyncio.sleep(0.1)
+        for _ in range(1000):
+            if not visible(net, EVENTS):
+                await asyncio.sleep(0.1)
         assert visible(net, EVENTS) == [b"{}"]
         assert visible(net) == expected(4)
         assert (await work).complete
@@ -272,6 +292,19 @@ class TestLeaving:
             with pytest.raises(Doubt):
                 await run.one_session()
             assert net.sent[-1].operation == "produce"
+
+        played(test)()
+
+    def test_a_doubt_from_elsewhere_leaves_it_to_the_next_opening_too(self) -> None:
+        """The same run opens again: it never aborts and goes on."""
+
+        async def test(net: Network) -> None:
+            run = Run(network=net)
+            with pytest.raises(Doubt):
+                async with run.session() as session:
+                    await session.write(payload(0, 2))
+                    raise Doubt("the source is away")
+            assert net.sent[-1].operation != "end_transaction"
 
         played(test)()
 

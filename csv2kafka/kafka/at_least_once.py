@@ -1,0 +1,143 @@
+"""At-least-once, reconciled: rows are confirmed, then the pipeline saves the checkpoint; what stood behind it when
+a session opens is compared, and not sent again.
+
+Only exactly-once is proof against every zombie: here a batch of a dead run that is still in the network is shut
+out only by the successor's first batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from attrs import define, evolve
+
+from csv2kafka.errors import ConfigError, Doubt
+from csv2kafka.kafka import checks
+from csv2kafka.kafka.port import Broker, Producer, TopicFacts
+from csv2kafka.kafka.reconcile import Standing
+from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable
+from csv2kafka.kafka.writer import ProducerState, Writer
+from csv2kafka.model import Checkpoint, Completion, Payload, Records, SinkState, Target
+from csv2kafka.protocols import Job, Lease
+
+LAST_EPOCH = 32766  # a producer's epoch is 16 bits; behind it a new id begins
+
+
+async def open_session(
+    settings: SinkSettings, broker: Broker, job: Job, stored: Checkpoint | None, lease: Lease | None, run: RunMemory
+) -> AtLeastOnceSession:
+    """Settle what this run has sent, or shut out a dead one; go on from the store's checkpoint."""
+    if lease is None:
+        raise ConfigError(
+            "--delivery at-least-once needs a checkpoint store with leases",
+            hint="kafka:// has none; choose another --checkpoints, or --delivery exactly-once",
+        )
+    await lease.renew()
+    topics = await existing_topics(settings, broker, job, run)
+    known = _to_go_on_from(job, stored, run)
+    if known is not None:
+        await _check(settings, broker, job, known, topics.data, run)
+    if run.producer is None:
+        if stored is not None:
+            await asyncio.sleep(settings.request_seconds)  # until nothing of a dead run can be on its way
+        run.producer = ProducerState(await _successor(settings, broker, stored, run))
+    writer = run.writer = Writer(
+        broker, run.producer, transactional_id=None, clock=settings.clock, next_offsets=run.next_offsets
+    )
+    await writer.send_again()
+    ends = await broker.log_ends(settings.data)
+    if known is None:
+        known = run.begun = run.first_checkpoint(job, topics.data, ends.end)
+    sink = _with_producer(known.sink, run.producer.producer)
+    run.standing = Standing(
+        broker=broker,
+        target=settings.data,
+        producer_ids=frozenset(sink.producer_ids),
+        start=sink.offsets[checks.DATA],
+        end=ends.end,
+        on_foreign=job.on_foreign,
+    )
+    return AtLeastOnceSession(
+        resume_from=evolve(known, sink=sink),
+        packer=topics.packer(settings.compression),
+        writer=writer,
+        settings=settings,
+        stood=run.standing,
+    )
+
+
+def _to_go_on_from(job: Job, stored: Checkpoint | None, run: RunMemory) -> Checkpoint | None:
+    """The store's checkpoint, or None to begin. What this run began is not forgotten before it is saved."""
+    if run.begun is not None and (stored is None or stored.generation < run.begun.generation):
+        return run.begun
+    return None if run.restarts(job, stored) else stored
+
+
+async def _check(
+    settings: SinkSettings, broker: Broker, job: Job, known: Checkpoint, data: TopicFacts, run: RunMemory
+) -> None:
+    job.check(known, job.manifest if known.manifest_digest == job.manifest.digest else None)
+    checks.same_topic(data, known.sink)
+    reached = max(known.sink.offsets.get(checks.DATA, 0), run.next_offsets.get(settings.data, 0))
+    ends = await checks.log_reaches(broker, settings.data, reached, wait=settings.request_seconds)
+    checks.log_still_has(settings.data, known.sink, ends)
+
+
+async def _successor(settings: SinkSettings, broker: Broker, stored: Checkpoint | None, run: RunMemory) -> Producer:
+    """The producer of a dead run with the next epoch, which shuts out what that run left in the network.
+
+    A new one where there is none; and where somebody uses ours with a later epoch, though the lease is ours:
+    with their epoch our sequences could be taken for theirs.
+    """
+    if stored is not None and stored.sink.producer_ids and not run.shut_out:
+        epoch = stored.sink.producer_epoch
+        if epoch < LAST_EPOCH:
+            return Producer(producer_id=stored.sink.producer_ids[-1], epoch=epoch + 1)
+    return await broker.init_producer(None, timeout_ms=settings.transaction_timeout_ms)
+
+
+def _with_producer(state: SinkState, producer: Producer) -> SinkState:
+    """The one in use comes last."""
+    others = (each for each in state.producer_ids if each != producer.producer_id)
+    return evolve(state, producer_ids=(*others, producer.producer_id), producer_epoch=producer.epoch)
+
+
+@define(eq=False, kw_only=True)
+class AtLeastOnceSession(Session):
+    """Idempotent, without transactions. ``stood``: what is behind ``resume_from`` already."""
+
+    stood: Standing
+    _written: bool = False
+
+    def standing(self) -> AsyncIterator[Records]:
+        """The rows of this job that stand behind ``resume_from``; see reconcile.py."""
+        return self.stood.rows()
+
+    def stood_at(self) -> int | None:
+        return self.stood.first_offset
+
+    async def write(self, payload: Payload) -> None:
+        """Send it. The first batch goes alone, and must come to stand where reading ended."""
+        partition = self.settings.targets[payload.target]
+        await self.writer.write(partition, mutable(payload.body))
+        if payload.target is Target.DATA and not self._written:
+            await self.writer.confirmed()
+            self._written = True
+            at, expected = self.writer.first_offsets[partition], self.stood.end
+            if at != expected and self.stood.on_foreign == "stop":
+                raise Doubt(
+                    f"{partition}: the first batch came to stand at offset {at}, where {expected} was the end: "
+                    "something else was written meanwhile"
+                )
+
+    async def commit(self, checkpoint: Checkpoint, completion: Completion | None = None) -> Checkpoint:
+        """Everything confirmed; the pipeline saves what is given back."""
+        await self.writer.confirmed()
+        await self.write_completion(completion)
+        await self.writer.confirmed()
+        state = self.brought_up_to_date()
+        if self.settings.data not in self.writer.first_offsets:  # what stood there was all there was to do
+            rows = checkpoint.counts.rows - self.resume_from.counts.rows
+            state = evolve(state, offsets={**state.offsets, checks.DATA: self.stood.offset_behind(rows)})
+        return evolve(checkpoint, sink=state)
