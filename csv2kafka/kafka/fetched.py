@@ -20,8 +20,7 @@ from csv2kafka.kafka.port import FetchedBatch, TopicPartition
 # first and last timestamp, producer id and epoch, base sequence, number of records
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_END = 12
-_MAGIC_AT = 16
-_CRC_AT, _CRC_END = 17, 21
+_CRC_END = 21
 _TRANSACTIONAL, _CONTROL = 0x10, 0x20
 _MAGIC = 2
 

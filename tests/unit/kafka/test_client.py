@@ -221,7 +221,7 @@ async def test_nothing_behind_the_stable_offset_is_given_to_a_committed_reader(
     cluster: Cluster, broker: Broker
 ) -> None:
     log = b"".join(struct.pack(">q", offset) + batch([b"v"])[8:] for offset in range(3))
-    said = [("orders", [(0, 0, 3, 1, 0, [], -1, log)])]
+    said: list[object] = [("orders", [(0, 0, 3, 1, 0, [], -1, log)])]
     cluster.nodes[2].says["Fetch"] = lambda _: wire.FetchResponse(0, 0, 0, said).encode()
 
     committed = await broker.read(ORDERS, 0, Isolation.READ_COMMITTED, max_bytes=1 << 20)
