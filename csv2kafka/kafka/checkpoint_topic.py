@@ -25,6 +25,7 @@ from csv2kafka.model import Checkpoint, Manifest, checkpoint_from_json, manifest
 SEGMENT_BYTES = 16 << 20  # small, because only closed segments are compacted, and an opening reads backwards
 FIRST_WINDOW = 256
 WINDOW_GROWTH = 8
+LARGEST_RECORD_BYTES = 8 << 20  # a manifest of some hundred thousand objects; managed clusters allow no more
 CREATION_SECONDS = 30.0
 
 
@@ -70,7 +71,8 @@ def checkpoint_record(checkpoint: Checkpoint) -> bytearray:
 
 
 def manifest_record(job: str, manifest: Manifest) -> bytearray:
-    return pack_records([(_key("manifest", job), to_json(manifest), [])])
+    """Compressed: it names every object of the source."""
+    return pack_records([(_key("manifest", job), to_json(manifest), [])], compression="zstd")
 
 
 def claim_record(job: str, claim: Claim) -> bytearray:
@@ -90,6 +92,7 @@ async def prepare(broker: Broker, name: str, *, min_insync_replicas: str | None)
             "cleanup.policy": "compact",
             "unclean.leader.election.enable": "false",
             "segment.bytes": str(SEGMENT_BYTES),
+            "max.message.bytes": str(LARGEST_RECORD_BYTES),
         }
         if min_insync_replicas is not None:
             config["min.insync.replicas"] = min_insync_replicas

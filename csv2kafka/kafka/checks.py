@@ -12,6 +12,7 @@ from contextlib import aclosing
 from csv2kafka.errors import NotAuthorized, StateContradiction, TopicMissing
 from csv2kafka.kafka.log import committed_batches
 from csv2kafka.kafka.port import Broker, LogEnds, Operation, TopicFacts, TopicPartition
+from csv2kafka.kernel import COMPRESSIONS
 from csv2kafka.model import Checkpoint, SinkState, Target
 
 DATA = Target.DATA.value
@@ -60,7 +61,17 @@ def allowed(facts: TopicFacts, *operations: Operation) -> None:
 
 def batch_limit(facts: TopicFacts) -> int:
     """The largest batch the topic takes, in bytes after compression."""
-    return int(facts.config.get("max.message.bytes", DEFAULT_BATCH_LIMIT))
+    limit = int(facts.config.get("max.message.bytes", DEFAULT_BATCH_LIMIT))
+    return min(limit, int(facts.config.get("segment.bytes", limit)))
+
+
+def codec(facts: TopicFacts, wanted: str) -> str:
+    """The compression to use: the topic's own where it has one. Brokers would compress batches anew, and hold that
+    size against the limit."""
+    own = facts.config.get("compression.type", "producer")
+    if own == "uncompressed":
+        return "none"
+    return own if own in COMPRESSIONS else wanted
 
 
 def warnings(facts: TopicFacts, partition: int, *, keyed: bool) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from attrs import define, evolve
 
-from csv2kafka.errors import Csv2KafkaError, TakenOver
+from csv2kafka.errors import ConfigError, Csv2KafkaError, TakenOver
 from csv2kafka.kafka import checkpoint_topic, checks, ownership
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.port import Broker, LogEnds, Operation, Producer, TopicFacts
@@ -84,6 +84,13 @@ class _Opening:
             self.broker, self.settings.checkpoints.topic, min_insync_replicas=replicas
         )
         checks.allowed(facts, Operation.READ, Operation.WRITE)
+        size, limit = len(self._manifest_record()), checks.batch_limit(facts)
+        if size > limit:
+            raise ConfigError(
+                f"the list of this job's {len(self.job.manifest.objects):,} source objects takes {size:,} bytes, "
+                f"checkpoint topic {facts.name} has max.message.bytes={limit}",
+                hint="raise max.message.bytes of that topic, or split the source into several jobs",
+            )
 
     async def check_before(self, data: TopicFacts) -> None:
         """Read-only, by the checkpoint as far as it can be seen without a claim."""
@@ -134,10 +141,13 @@ class _Opening:
             writer,
             topic,
             self.settings.clock,
-            checkpoint_topic.manifest_record(job.name, job.manifest),
+            self._manifest_record(),
             checkpoint_topic.checkpoint_record(start),
         )
         return await checkpoint_topic.last_checkpoint(self.broker, topic, job.name, before=claimed) or start
+
+    def _manifest_record(self) -> bytearray:
+        return checkpoint_topic.manifest_record(self.job.name, self.job.manifest)
 
     async def _check_settings(self, checkpoint: Checkpoint, *, before: int) -> None:
         manifest = self.job.manifest

@@ -104,7 +104,7 @@ class Topics:
         return KafkaPacker(
             limit=checks.batch_limit(self.data),
             dead_letter_limit=checks.batch_limit(self.dead_letters or self.data),
-            compression=compression,
+            compression=checks.codec(self.data, compression),
         )
 
 

@@ -68,6 +68,7 @@ class Run:
     batch: int = 2
     interval: int = 2
     store: MemoryStore | None = None
+    manifest: Manifest = field(factory=Manifest)
     restart: bool = False
     on_foreign: str = "stop"
     delivery: str = "exactly-once"
@@ -102,7 +103,7 @@ class Run:
         start = Checkpoint(
             job=self.job,
             run_id=self.name,
-            manifest_digest=Manifest().digest,
+            manifest_digest=self.manifest.digest,
             settings=self.settings,
             at=datetime.fromtimestamp(0, UTC),
         )
@@ -115,7 +116,7 @@ class Run:
             name=self.job,
             run_id=self.name,
             start=start,
-            manifest=Manifest(),
+            manifest=self.manifest,
             check=check,
             restart=self.restart,
             on_foreign=self.on_foreign,  # type: ignore[arg-type]

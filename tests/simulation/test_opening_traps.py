@@ -24,7 +24,7 @@ from csv2kafka.errors import (
 )
 from csv2kafka.kafka.port import Fenced, Operation, Producer
 from csv2kafka.kernel import pack_records, stamp
-from csv2kafka.model import Checkpoint
+from csv2kafka.model import Checkpoint, Manifest
 from tests.simulation.broker import Fault, Network, Request
 from tests.simulation.job import CHECKPOINTS, DATA, MemoryStore, Run, advanced, expected, payload, visible
 from tests.simulation.play import on, played
@@ -266,6 +266,16 @@ class TestBefore:
             error = await self.refused(net, run, NotAuthorized)()  # type: ignore[misc]
             assert topic in error.message
             assert "Write" in error.hint
+
+        played(test)()
+
+    def test_a_manifest_that_no_record_can_hold(self) -> None:
+        async def test(net: Network) -> None:
+            net.cluster.make_topic(CHECKPOINTS.topic, config={"cleanup.policy": "compact", "max.message.bytes": "5000"})
+            many = tuple((f"s3://bucket/{number:032x}", number, f"{number**9:064x}") for number in range(1000))
+            run = Run(network=net, name="next", manifest=Manifest(objects=many))
+            error = await self.refused(net, run, ConfigError)()  # type: ignore[misc]
+            assert "1,000 source objects" in error.message
 
         played(test)()
 

@@ -55,5 +55,13 @@ def test_settings_that_may_not_be_described() -> None:
     assert checks.batch_limit(hidden) == 1_048_588
 
 
+@pytest.mark.parametrize(
+    ("topics", "used"), [("producer", "zstd"), ("gzip", "gzip"), ("uncompressed", "none"), ("zstd", "zstd")]
+)
+def test_the_topics_own_compression_is_used(topics: str, used: str) -> None:
+    assert checks.codec(facts({"compression.type": topics}), "zstd") == used
+
+
 def test_the_topics_own_limit_counts() -> None:
+    assert checks.batch_limit(facts({"segment.bytes": "4000"})) == 4000
     assert checks.batch_limit(facts({"max.message.bytes": "5000"})) == 5000
