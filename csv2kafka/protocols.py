@@ -140,7 +140,8 @@ class SinkSession(Protocol):
     def standing(self) -> AsyncIterator[Records]:
         """What stands behind ``resume_from`` already; the pipeline does not send equal rows again.
 
-        Read to its end once, before the first write. Empty where the sink's commit is atomic.
+        Read to its end once, before the first write. Empty where the sink's commit is atomic. A commit can fall
+        amid it: the checkpoint's place in the sink is then behind the rows it counts, not behind all that stand.
         """
         ...
 

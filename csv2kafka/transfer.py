@@ -103,11 +103,10 @@ class Transfer:
         step = asyncio.ensure_future(_step(rows))
         stop = asyncio.ensure_future(self.stop.wait())
         try:
-            while not step.done():
+            while not (step.done() or stop.done()):
                 await asyncio.wait({step, stop}, timeout=self._until_due(), return_when=asyncio.FIRST_COMPLETED)
-                if stop.done():
-                    break
-                await self._commit_if_due()
+                if not (step.done() or stop.done()):
+                    await self._commit_if_due()
             if not stop.done():
                 return step.result()
         except SourceChanged:
@@ -120,8 +119,12 @@ class Transfer:
             stop.cancel()
             step.cancel()
             await asyncio.gather(step, return_exceptions=True)
+        raise await self._stopped()
+
+    async def _stopped(self) -> Stopped:
+        """Asked to stop: what is on the way is committed."""
         await self._commit_if_due(force=True)
-        raise Stopped(
+        return Stopped(
             f"stopped before the end: {self.checkpoint.counts.rows:,} rows are committed",
             hint="run the same command again to go on from there",
         )
@@ -154,12 +157,15 @@ class Transfer:
             await self._write_refused(behind, position)
             self._advance(item, position, payload.last - payload.first, value, len(behind))
             await self._commit_if_due()
+            if self.stop.is_set():
+                raise await self._stopped()
         if refused and self.on_bad_row == "fail":
             await self._commit_if_due(force=True)
             raise _failed(refused[0].row)
         await self._write_refused(refused, item.end())
         self._advance(item, item.end(), 0, 0, len(refused))
         self._tell(item)
+        await self._commit_if_due()
 
     async def _write_payload(self, records: Records, payload: Payload) -> None:
         stood = await self._standing.match(records, payload.first, payload.last) if self._standing else 0

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from csv2kafka.errors import Doubt, TakenOver
 from csv2kafka.model import (
@@ -82,14 +82,15 @@ class MemorySink:
         return SinkState(offsets=offsets, destination_id=self._name)
 
 
-@frozen(kw_only=True, eq=False)
+@define(kw_only=True, eq=False)
 class _Session:
-    """``staged``: written and not committed, where commits are atomic."""
+    """``staged``: written and not committed, where commits are atomic. ``wrote``: any data."""
 
     sink: MemorySink
     run_id: str
     resume_from: Checkpoint
     staged: list[Payload] = field(factory=list)
+    wrote: bool = False
 
     @property
     def packer(self) -> MemoryPacker:
@@ -106,6 +107,7 @@ class _Session:
         async with self.sink.faults.around("write"):
             self._check_current()
             self.staged.append(payload)
+            self.wrote = self.wrote or payload.target is Target.DATA
             if not self.sink.atomic:
                 self._show()
 
@@ -114,12 +116,20 @@ class _Session:
             self._check_current()
             self._show()
             state = evolve(self.sink.state(), first_offset=self.resume_from.sink.first_offset)
-            done = evolve(checkpoint, sink=state)
+            done = evolve(checkpoint, sink=self._behind(checkpoint, state))
             if completion is not None:
                 self.sink.completions.append(completion.value)
             if self.sink.atomic:
                 self.sink.checkpoint = done
         return done
+
+    def _behind(self, checkpoint: Checkpoint, state: SinkState) -> SinkState:
+        """The state behind the checkpoint's rows: before the first write, they are the standing ones passed so far."""
+        if self.sink.atomic or self.wrote:
+            return state
+        passed = checkpoint.counts.rows - self.resume_from.counts.rows
+        place = self.resume_from.sink.offsets.get(Target.DATA.value, 0) + passed
+        return evolve(state, offsets={**state.offsets, Target.DATA.value: place})
 
     def _show(self) -> None:
         for payload in self.staged:

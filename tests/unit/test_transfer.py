@@ -1,0 +1,509 @@
+"""One session's work: commits, bad rows, rows that stand there already, a stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from attrs import evolve, frozen
+
+from csv2kafka import reading
+from csv2kafka.errors import BadRow, DataError, Doubt, SourceChanged, StateContradiction
+from csv2kafka.model import (
+    Checkpoint,
+    Committed,
+    Completion,
+    DeadLetter,
+    Dialect,
+    Manifest,
+    Payload,
+    Progressed,
+    Records,
+)
+from csv2kafka.protocols import Lease, Packer, SinkSession
+from csv2kafka.testing import Crash, FakeSource, MemorySink, MemoryStore, run_virtual
+from tests.pipelines import URI, Place, Wrapped, csv_text, source_of, until, values
+
+ROWS = 50
+TEXT = csv_text(ROWS)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of about a hundred bytes: a short text has many."""
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 100)
+
+
+class TestCommits:
+    def rows_at_commits(self, place: Place) -> list[int]:
+        return [event.checkpoint.counts.rows for event in place.told(Committed)]
+
+    async def test_come_after_so_many_rows(self) -> None:
+        place = Place(source_of(TEXT))
+        await place.run(checkpoint_rows=20)
+        assert self.rows_at_commits(place) == [20, 40, 50, 50]
+
+    @pytest.mark.usefixtures("small_chunks")
+    async def test_count_rows_over_chunks(self) -> None:
+        place = Place(source_of(TEXT))
+        await place.run(checkpoint_rows=1)
+        assert self.rows_at_commits(place) == [*range(1, ROWS + 1), ROWS]
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_come_after_the_interval(self) -> None:
+        """Blocks of 100 bytes, one a second: a commit every five."""
+        source = source_of(TEXT, block_bytes=100)
+        for nth in range(1, 10):
+            source.faults.plan("read", nth=nth, seconds=1.0)
+        place = Place(source)
+        run_virtual(place.run(checkpoint_interval=5.0))
+        # The first row comes with the first block, at 1 s.
+        rows_at = [(TEXT[: 100 * block].count(b"\n") - 1) for block in range(len(TEXT) // 100 + 1)]
+        assert self.rows_at_commits(place) == [rows_at[5], ROWS, ROWS]
+
+    def test_come_within_the_interval_even_if_the_source_stalls(self) -> None:
+        source = source_of(TEXT, block_bytes=100)
+        source.faults.plan("read", nth=2, seconds=3600.0)
+        place = Place(source)
+
+        async def main() -> None:
+            run = asyncio.create_task(place.run(checkpoint_interval=2.0))
+            await until(lambda: bool(place.told(Committed)))
+            assert 2.0 <= asyncio.get_running_loop().time() < 2.1
+            assert place.values == values(TEXT[:100].count(b"\n") - 1)
+            await run
+
+        run_virtual(main())
+        assert place.values == values(ROWS)
+
+    def test_none_is_made_where_nothing_was_written(self) -> None:
+        source = source_of(TEXT, block_bytes=100)
+        source.faults.plan("read", nth=2, seconds=3600.0)
+        place = Place(source)
+        run_virtual(place.run(checkpoint_interval=1.0))
+        assert len(place.told(Committed)) == 3
+
+    async def test_pass_over_refused_rows_too(self) -> None:
+        """Rows that are skipped are done: they are not read again for ever."""
+        place = Place(source_of(b"a,b\n" + b"1\n" * 10))
+        report = await place.run(on_bad_row="skip")
+        assert report.checkpoint.counts.bad_rows == 10
+        assert len(place.told(Committed)) == 2
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_of_refused_rows_alone_come_after_the_interval(self) -> None:
+        source = source_of(b"a,b\n" + b"1\n" * 500, block_bytes=100)
+        for nth in range(1, 11):
+            source.faults.plan("read", nth=nth, seconds=1.0)
+        place = Place(source)
+        run_virtual(place.run(on_bad_row="skip", checkpoint_interval=2.5))
+        assert len(place.told(Committed)) >= 4
+
+    async def test_a_checkpoint_is_saved_only_after_its_commit(self) -> None:
+        place = Place(source_of(TEXT), store=_Checking())
+        assert isinstance(place.store, _Checking)
+        place.store.sink = place.sink
+        await place.run(checkpoint_rows=7)
+        assert place.store.saved == [0, 7, 14, 21, 28, 35, 42, 49, 50, 50]
+
+    @pytest.mark.parametrize("atomic", [True, False])
+    async def test_a_commit_that_never_ended_is_in_no_store(self, atomic: bool) -> None:
+        place = Place(source_of(TEXT), MemorySink(atomic=atomic))
+        place.sink.faults.plan("commit", Crash(), nth=3)
+        with pytest.raises(Crash):
+            await place.run(checkpoint_rows=7)
+        stored = await place.store.load("job")
+        assert stored is not None
+        assert stored.counts.rows == 14
+
+
+class _Checking(MemoryStore):
+    """Takes only checkpoints that the sink has. ``saved``: their rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved: list[int] = []
+        self.sink: MemorySink | None = None
+
+    async def save(self, lease: Lease, checkpoint: Checkpoint, manifest: Manifest | None = None) -> None:
+        assert self.sink is not None
+        assert self.sink.checkpoint == checkpoint
+        assert len(self.sink.rows) == checkpoint.counts.rows
+        self.saved.append(checkpoint.counts.rows)
+        await super().save(lease, checkpoint, manifest)
+
+
+class TestWhatGoesWrongWithTheSource:
+    @pytest.mark.usefixtures("small_chunks")
+    def test_everything_before_a_read_error_is_committed(self) -> None:
+        source = source_of(TEXT, block_bytes=100)
+        source.faults.plan("read", DataError("no character in 65536 bytes"), nth=4)
+        place = Place(source)
+        with pytest.raises(DataError, match="no character"):
+            run_virtual(place.run())
+        assert place.values == values(TEXT[:300].count(b"\n") - 1)
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_a_read_error_that_can_pass_leads_to_a_new_session(self) -> None:
+        source = source_of(TEXT, block_bytes=100)
+        source.faults.plan("read", Doubt("the disk does not answer"), nth=4)
+        place = Place(source)
+        report = run_virtual(place.run())
+        assert (place.values, report.sessions) == (values(ROWS), 2)
+        assert source.bytes_read[URI] < len(TEXT) + 100  # it went on where it was
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_nothing_is_committed_once_the_source_has_changed(self) -> None:
+        """Seen while reading. What was read since the last commit may be of either version."""
+        source = source_of(TEXT, block_bytes=100)
+        source.faults.plan("read", SourceChanged("rows.csv: another version"), nth=4)
+        place = Place(source)
+        with pytest.raises(SourceChanged):
+            run_virtual(place.run())
+        assert place.values == []
+
+    async def test_a_change_is_seen_at_the_commit(self) -> None:
+        """After the last byte was read: only ``confirm`` can tell."""
+        source = source_of(TEXT)
+        source.faults.plan("confirm", SourceChanged("rows.csv: another version"), nth=3)
+        place = Place(source)
+        with pytest.raises(SourceChanged):
+            await place.run(checkpoint_rows=7)
+        assert place.values == values(14)
+
+    async def test_every_object_read_since_the_last_commit_is_confirmed(self) -> None:
+        asked: list[str] = []
+
+        class Asking(FakeSource):
+            async def confirm(self, obj: Any) -> None:
+                asked.append(obj.uri)
+
+        await Place(Asking({f"{number}.csv": csv_text(3) for number in range(4)})).run()
+        assert asked == ["0.csv", "1.csv", "2.csv", "3.csv", "3.csv"]
+
+
+BAD = b'id,name\n1,one\n2\n3,"th\nree"\n4,four,x\n5,"fi"ve\n6,six\n'
+GOOD = [b'{"id":"1","name":"one"}', b'{"id":"3","name":"th\\nree"}', b'{"id":"6","name":"six"}']
+REFUSED = [(2, 3, 14, b"2"), (4, 6, 27, b"4,four,x"), (5, 7, 36, b'5,"fi"ve')]
+
+
+def places(rows: list[DeadLetter]) -> list[tuple[int, int, int, bytes]]:
+    return [(row.row, row.line, row.byte, row.value) for row in rows]
+
+
+class TestBadRows:
+    async def test_fail_stops_with_everything_before_it_committed(self) -> None:
+        place = Place(source_of(BAD))
+        with pytest.raises(BadRow) as raised:
+            await place.run()
+        assert place.values == GOOD[:1]
+        error = raised.value
+        assert (error.source, error.row, error.line, error.byte) == (URI, *REFUSED[0][:3])
+        assert error.message.startswith("rows.csv: row 2 (line 3, byte 14): ")
+        assert "--on-bad-row skip" in error.hint
+        stored = await place.store.load("job")
+        assert stored is not None
+        assert (stored.counts.rows, stored.counts.bad_rows, stored.position.rows) == (1, 0, 1)
+
+    @pytest.mark.parametrize("policy", ["skip", "dead-letter"])
+    async def test_others_go_on(self, policy: str) -> None:
+        place = Place(source_of(BAD))
+        report = await place.run(on_bad_row=policy)
+        assert place.values == GOOD
+        assert places(list(report.bad_rows)) == REFUSED
+        assert (report.checkpoint.counts.rows, report.checkpoint.counts.bad_rows) == (3, 3)
+        assert report.checkpoint.position.rows == 6
+        assert places(place.sink.dead_letters) == (REFUSED if policy == "dead-letter" else [])
+
+    @pytest.mark.parametrize("policy", ["skip", "dead-letter"])
+    async def test_a_run_that_stopped_goes_on_under_others(self, policy: str) -> None:
+        place = Place(source_of(BAD))
+        for _ in range(2):  # the second time there is nothing before it to commit
+            with pytest.raises(BadRow):
+                await place.run()
+        report = await place.run(on_bad_row=policy)
+        assert place.values == GOOD
+        assert places(list(report.bad_rows)) == REFUSED
+        assert (report.checkpoint.counts.rows, report.checkpoint.counts.bad_rows) == (3, 3)
+
+    @pytest.mark.parametrize("rows", [1, 2, None])
+    @pytest.mark.parametrize("nth", range(1, 8))
+    async def test_each_is_there_once_whatever_crashes(self, rows: int | None, nth: int) -> None:
+        place = Place(source_of(BAD))
+        place.sink.faults.plan("write", Crash(), nth=nth)
+        while True:
+            try:
+                report = await place.run(on_bad_row="dead-letter", checkpoint_rows=rows)
+                break
+            except Crash:
+                continue
+        assert place.values == GOOD
+        assert places(place.sink.dead_letters) == REFUSED
+        assert report.checkpoint.counts.bad_rows == 3
+
+    async def test_the_first_ten_are_named(self) -> None:
+        report = await Place(source_of(b"a,b\n" + b"1\n" * 25)).run(on_bad_row="skip")
+        assert [row.row for row in report.bad_rows] == list(range(1, 11))
+
+    async def test_at_the_end_of_an_object_they_count_in_the_next(self) -> None:
+        place = Place(FakeSource({"a.csv": b"a,b\n1,2\n3\n", "b.csv": b"a,b\n\n5\n6,7\n"}))
+        report = await place.run(on_bad_row="skip")
+        assert [(row.source, row.row, row.line, row.byte) for row in report.bad_rows] == [
+            ("a.csv", 2, 3, 8),
+            ("b.csv", 3, 3, 5),
+        ]
+
+    async def test_a_quote_never_closed_stops_under_every_policy(self) -> None:
+        place = Place(source_of(b'a,b\n1,2\n3,"4\n5,6\n'))
+        with pytest.raises(BadRow, match="a quote is opened and never closed") as raised:
+            await place.run(on_bad_row="skip")
+        assert (raised.value.row, raised.value.line, raised.value.byte) == (2, 3, 8)
+        assert place.values == [b'{"a":"1","b":"2"}']
+
+    @pytest.mark.usefixtures("small_chunks")
+    async def test_a_record_that_is_too_long_stops_where_it_began(self) -> None:
+        place = Place(source_of(b'a,b\n1,2\n3,"' + b"x\n" * 500, block_bytes=50))
+        with pytest.raises(BadRow, match="the record is longer than 200 bytes") as raised:
+            await place.run(on_bad_row="skip", max_record=200)
+        assert (raised.value.row, raised.value.line, raised.value.byte) == (2, 3, 8)
+        assert place.values == [b'{"a":"1","b":"2"}']
+
+
+LARGE = b"x" * 60
+MIXED = b"a,b\n1,2\n" + LARGE + b",3\n\n" + LARGE + b",4\r\n5\n6,7\n" + LARGE + b",8\n"
+
+
+class TestRowsTooLargeForTheSink:
+    @pytest.mark.parametrize("policy", ["skip", "dead-letter"])
+    async def test_are_refused_like_others_in_their_order(self, policy: str) -> None:
+        place = Place(source_of(MIXED), MemorySink(max_record=70))
+        report = await place.run(on_bad_row=policy)
+        assert place.values == [b'{"a":"1","b":"2"}', b'{"a":"6","b":"7"}']
+        expected = [
+            (2, 3, 8, LARGE + b",3"),
+            (3, 5, 72, LARGE + b",4"),
+            (4, 6, 136, b"5"),
+            (6, 8, 142, LARGE + b",8"),
+        ]
+        assert places(list(report.bad_rows)) == expected
+        assert "70 are allowed" in report.bad_rows[0].reason
+        assert (report.checkpoint.counts.rows, report.checkpoint.counts.bad_rows) == (2, 4)
+        assert report.checkpoint.position.rows == 6
+
+    async def test_fail_stops_before_the_first(self) -> None:
+        place = Place(source_of(MIXED), MemorySink(max_record=70))
+        with pytest.raises(BadRow, match=r"row 2 \(line 3, byte 8\): .* 70 are allowed"):
+            await place.run()
+        assert place.values == [b'{"a":"1","b":"2"}']
+        await place.run(on_bad_row="skip")
+        assert place.values == [b'{"a":"1","b":"2"}', b'{"a":"6","b":"7"}']
+
+    async def test_behind_a_comment(self) -> None:
+        text = b"a,b\n1,2\n# " + LARGE + b"\n\n#\n" + LARGE + b",3\n"
+        place = Place(source_of(text), MemorySink(max_record=70))
+        with pytest.raises(BadRow) as raised:
+            await place.run(dialect=Dialect(comment="#"))
+        assert (raised.value.row, raised.value.line, raised.value.byte) == (2, 6, text.index(LARGE + b",3"))
+
+
+class TestAStop:
+    """Cancelling commits what is on the way and raises CancelledError."""
+
+    def stalled(self) -> FakeSource:
+        source = source_of(TEXT, block_bytes=300)
+        source.faults.plan("read", nth=2, seconds=3600.0)
+        return source
+
+    def test_commits_what_was_written(self) -> None:
+        place = Place(self.stalled())
+
+        async def main() -> float:
+            pipeline = place.pipeline(checkpoint_interval=30.0)
+            run = asyncio.create_task(pipeline.run())
+            await until(lambda: bool(place.told(Progressed)))
+            assert place.values == []
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert place.values == values(TEXT[:300].count(b"\n") - 1)
+            assert pipeline.report.checkpoint == place.sink.checkpoint
+            return asyncio.get_running_loop().time()
+
+        assert run_virtual(main()) < 0.1
+        run_virtual(place.run(source=source_of(TEXT)))
+        assert place.values == values(ROWS)
+
+    def test_does_not_wait_for_the_end_of_a_chunk(self) -> None:
+        """A commit for each row, one a second: it stops behind the next."""
+        place = Place(source_of(TEXT))
+        for nth in range(1, 60):
+            place.sink.faults.plan("commit", nth=nth, seconds=1.0)
+
+        async def main() -> None:
+            run = asyncio.create_task(place.run(checkpoint_rows=1))
+            await until(lambda: len(place.told(Committed)) == 3)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert asyncio.get_running_loop().time() < 5
+
+        run_virtual(main())
+        assert place.values == values(4)
+
+    @pytest.mark.parametrize("call", ["open", "write", "commit"])
+    def test_is_bounded_when_the_sink_hangs(self, call: str) -> None:
+        place = Place(source_of(TEXT))
+        place.sink.faults.plan(call, nth=1, seconds=1e6)
+
+        async def main() -> float:
+            run = asyncio.create_task(place.run())
+            await until(lambda: place.sink.faults.counts[call] == 1)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            return asyncio.get_running_loop().time()
+
+        assert run_virtual(main()) < 10
+
+    def test_ends_a_pause(self) -> None:
+        place = Place(source_of(TEXT))
+        for nth in range(1, 20):
+            place.sink.faults.plan("open", Doubt("away"), nth=nth)
+
+        async def main() -> None:
+            run = asyncio.create_task(place.run())
+            await until(lambda: place.sink.faults.counts["open"] == 9)
+            before = asyncio.get_running_loop().time()
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert asyncio.get_running_loop().time() - before < 0.1
+
+        run_virtual(main())
+
+
+class TestStandingRows:
+    """At-least-once: what an earlier run wrote and could not commit is not sent again."""
+
+    def left_by_a_crash(self, rows: int = 30, **options: Any) -> Place:
+        place = Place(source_of(TEXT), MemorySink(atomic=False))
+        place.sink.faults.plan("commit", Crash(), nth=rows // 10)
+        with pytest.raises(Crash):
+            run_virtual(place.run(checkpoint_rows=10, **options))
+        assert place.values == values(rows)
+        return place
+
+    @pytest.mark.parametrize("rows", [10, 30, 50])
+    def test_are_not_sent_again(self, rows: int) -> None:
+        place = self.left_by_a_crash(rows)
+        report = run_virtual(place.run(checkpoint_rows=7))
+        assert place.values == values(ROWS)
+        assert report.checkpoint.counts.rows == ROWS
+
+    @pytest.mark.parametrize("rows", range(1, 12))
+    def test_a_commit_may_fall_amid_them(self, rows: int) -> None:
+        """And another crash behind it."""
+        place = self.left_by_a_crash()
+        place.sink.faults.plan("commit", Crash(), nth=2)
+        with pytest.raises(Crash):
+            run_virtual(place.run(checkpoint_rows=rows))
+        run_virtual(place.run())
+        assert place.values == values(ROWS)
+
+    def test_what_others_wrote_behind_them_stops_the_job(self) -> None:
+        place = self.left_by_a_crash()
+        place.sink.rows.append((None, b"somebody else's"))
+        with pytest.raises(StateContradiction, match="after 10 rows of this job") as raised:
+            run_virtual(place.run())
+        assert raised.value.exit_code == 70
+        assert "--on-foreign resend" in raised.value.hint
+        assert len(place.sink.rows) == 31
+
+    def test_or_the_rest_is_sent_behind_it(self) -> None:
+        place = self.left_by_a_crash()
+        place.sink.rows.append((None, b"somebody else's"))
+        run_virtual(place.run(on_foreign="resend"))
+        assert place.values == [*values(30), b"somebody else's", *values(ROWS - 30, first=30)]
+
+    def test_a_payload_that_stands_in_part_is_completed(self) -> None:
+        place = self.left_by_a_crash()
+        del place.sink.rows[25:]
+        run_virtual(place.run())
+        assert place.values == values(ROWS)
+
+
+class TestPositions:
+    async def test_each_payload_but_those_with_more_to_come_says_where_it_ends(self) -> None:
+        """A payload after which dead letters follow has none: a commit between would lose them."""
+        seen: list[tuple[str, int | None]] = []
+
+        @frozen
+        class Seeing:
+            inner: SinkSession
+
+            @property
+            def resume_from(self) -> Checkpoint:
+                return self.inner.resume_from
+
+            @property
+            def packer(self) -> Packer:
+                return self.inner.packer
+
+            def standing(self) -> AsyncIterator[Records]:
+                return self.inner.standing()
+
+            async def write(self, payload: Payload) -> None:
+                seen.append((payload.target.value, payload.after.rows if payload.after else None))
+                await self.inner.write(payload)
+
+            async def commit(self, checkpoint: Checkpoint, completion: Completion | None = None) -> Checkpoint:
+                return await self.inner.commit(checkpoint, completion)
+
+        place = Place(source_of(BAD))
+        await place.run(sink=Wrapped(place.sink, Seeing), on_bad_row="dead-letter", checkpoint_rows=1)
+        assert seen == [
+            ("data", 1),
+            ("data", None),
+            ("dead-letter", 3),
+            ("data", None),
+            ("dead-letter", None),
+            ("dead-letter", 6),
+        ]
+
+    async def test_the_hash_does_not_depend_on_commits_or_crashes(self) -> None:
+        plain = await Place(source_of(TEXT)).run()
+        place = Place(source_of(TEXT))
+        place.sink.faults.plan("commit", Crash(), nth=4)
+        with pytest.raises(Crash):
+            await place.run(checkpoint_rows=7)
+        other = await place.run(checkpoint_rows=3)
+        assert other.checkpoint.content_hash == plain.checkpoint.content_hash
+        assert str(plain.checkpoint.content_hash) != "0" * 32
+        changed = await Place(source_of(TEXT.replace(b"name 7", b"name 8"))).run()
+        assert changed.checkpoint.content_hash != plain.checkpoint.content_hash
+
+
+async def test_an_encoder_that_fails_stops_with_everything_before_it_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error of its own, not one of this package's."""
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 100)
+    place = Place(source_of(TEXT))
+    pipeline = place.pipeline()
+    encoder = pipeline._reading.encoder
+
+    class Failing:
+        settings = encoder.settings
+
+        def encode(self, chunk: Any) -> Records:
+            if chunk.offset > 300:
+                raise ZeroDivisionError("in a plug-in")
+            return encoder.encode(chunk)
+
+    pipeline._reading = evolve(pipeline._reading, encoder=Failing())
+    with pytest.raises(ZeroDivisionError):
+        await pipeline.run()
+    assert 0 < len(place.values) < ROWS
+    assert place.values == values(len(place.values))
