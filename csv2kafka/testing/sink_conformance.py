@@ -178,6 +178,29 @@ class SinkConformance:
 
         self.run(main())
 
+    def test_a_commit_amid_what_stands_already(self) -> None:
+        rows = _rows(30)
+
+        async def main() -> None:
+            with suppress(Crash):
+                async with self._work("run-1") as work:
+                    await work.write(rows, 10)
+                    await work.commit()
+                    await work.write(rows, 20)
+                    raise Crash
+            with suppress(Crash):
+                async with self._work("run-2") as work:
+                    stands = [row async for batch in work.session.standing() for row in batch.rows()]
+                    work.rows += len(stands) // 2
+                    await work.commit()
+                    raise Crash
+            async with self._work("run-3") as work:
+                await work.write(rows)
+                await work.commit()
+            await self._expect(rows)
+
+        self.run(main())
+
     def test_commits_without_rows(self) -> None:
         rows = _rows(5)
 
