@@ -40,7 +40,8 @@ class BrokerError(Doubt):
 
 class NothingDone(BrokerError):
     """The answer proves that nothing was done, so the same request may be sent again:
-    CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS."""
+    CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS; from a look-up of the coordinator, and from
+    InitProducerId, also that there is none now or that it is another node."""
 
 
 class Fenced(BrokerError):
