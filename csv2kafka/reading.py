@@ -157,20 +157,22 @@ class _ObjectRows(Generic[T]):
     _blocks: asyncio.Queue[Block | Exception | None] = field(factory=lambda: asyncio.Queue(READ_AHEAD_BLOCKS))
     _kept: deque[Block] = Factory(deque)  # not yet confirmed by a chunk that ended on a boundary
     _ended: bool = False
+    _failed: Exception | None = None  # what ended the blocks; framing anew meets it again
 
     async def run(self, position: Position, header: tuple[str, ...] | None) -> AsyncGenerator[Encoded[T], None]:
         prefetch = asyncio.create_task(self._prefetch(position))
         try:
-            framer: Framer | None = self._framer(header, exact=False)
-            while framer is not None:
+            for exact in (False, True):
                 item: Encoded[T] | None = None
-                async with aclosing(self._encoded(framer, position)) as encoded:
+                async with aclosing(self._encoded(self._framer(header, exact=exact), position)) as encoded:
                     async for item in encoded:
                         yield item
                         position = item.end()
-                cut_wrong = item is not None and item.records.unfinished
-                # Go on exactly from the last whole record (design.md, framing).
-                framer = self._framer(item.chunk.header, exact=True) if item and cut_wrong else None
+                if item is None or not item.records.unfinished:
+                    return
+                # A count was wrong: go on exactly from the last whole record (design.md, framing).
+                header = item.chunk.header
+            raise _never_finished(position)
         finally:
             await _cancelled(prefetch)
 
@@ -253,8 +255,9 @@ class _ObjectRows(Generic[T]):
     async def _next_block(self) -> Block | None:
         if self._ended:
             return None
-        block = await self._blocks.get()
+        block = self._failed or await self._blocks.get()
         if isinstance(block, Exception):
+            self._failed = block
             raise block
         if block is None:
             self._ended = True
@@ -301,6 +304,14 @@ def _broken_off(broken: Broken, position: Position) -> BadRow:
         line=position.line,
         byte=position.offset,
         hint=broken.hint,
+    )
+
+
+def _never_finished(position: Position) -> DataError:
+    return DataError(
+        f"{position.uri}: row {position.rows + 1} (line {position.line}, byte {position.offset}): "
+        "the encoder says that it is cut off, and framing that it is whole",
+        hint="one of the two is wrong: see that the encoder has the dialect of the pipeline",
     )
 
 
