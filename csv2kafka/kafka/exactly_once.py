@@ -128,23 +128,16 @@ class _Opening:
         )
 
     async def begin_generation(self, data: TopicFacts, writer: Writer) -> Checkpoint:
-        """A row-0 checkpoint and the manifest, in one transaction with a claim; then read as any other."""
-        job, topic = self.job, self.settings.checkpoints
+        """A row-0 checkpoint and the manifest, in one transaction with a claim, which is seen."""
+        topic = self.settings.checkpoints
         end = (await self.broker.log_ends(self.settings.data)).end
-        start = self.run.first_checkpoint(job, data, end)
+        start = self.run.first_checkpoint(self.job, data, end)
         producer = writer.state.producer
         sink = evolve(start.sink, producer_ids=(producer.producer_id,), producer_epoch=producer.epoch)
         start = evolve(start, sink=sink)
-        claimed = await ownership.claim(
-            self.run.owner,
-            self.broker,
-            writer,
-            topic,
-            self.settings.clock,
-            self._manifest_record(),
-            checkpoint_topic.checkpoint_record(start),
-        )
-        return await checkpoint_topic.last_checkpoint(self.broker, topic, job.name, before=claimed) or start
+        records = self._manifest_record(), checkpoint_topic.checkpoint_record(start)
+        await ownership.claim(self.run.owner, self.broker, writer, topic, self.settings.clock, *records)
+        return start
 
     def _manifest_record(self) -> bytearray:
         return checkpoint_topic.manifest_record(self.job.name, self.job.manifest)

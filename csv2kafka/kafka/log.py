@@ -7,6 +7,7 @@ away take offsets too.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -21,6 +22,9 @@ from csv2kafka.kernel import unpack_batch
 HANGING_SECONDS = 15 * 60 + 30.0
 READ_BYTES = 4 << 20
 PAUSE = 0.05
+SILENT_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -42,6 +46,7 @@ async def committed_batches(
     loop = asyncio.get_running_loop()
     position = start
     deadline = loop.time() + patience
+    said = False
     while position < stop:
         fetched = await broker.read(target, position, Isolation.READ_COMMITTED, max_bytes=READ_BYTES)
         for batch in fetched.batches:
@@ -55,6 +60,15 @@ async def committed_batches(
         elif loop.time() >= deadline:
             raise _hanging(target, fetched.ends, stop, patience)
         else:
+            if not said and loop.time() > deadline - patience + SILENT_SECONDS:
+                said = True
+                _log.warning(
+                    "%s: waiting, %.0f s at most, for a transaction that began at offset %d and is neither committed "
+                    "nor aborted",
+                    target,
+                    patience,
+                    fetched.ends.stable,
+                )
             await asyncio.sleep(PAUSE)
 
 

@@ -8,6 +8,7 @@ tests/properties/test_ownership.py draws such schedules.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -23,6 +24,8 @@ from csv2kafka.protocols import Lease
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0  # longer than an opening takes, so that one of two gets through in the end
 ASK_AGAIN = 0.25
+
+_log = logging.getLogger(__name__)
 
 
 @define(eq=False)
@@ -67,6 +70,7 @@ async def ask_after_fence(
     """
     if not owner.fenced:
         return
+    _log.warning("job %s: shut out by another writer; looking whether another run has claimed the job", owner.job)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + random() * min(LONGEST_WAIT, FIRST_WAIT * 2**owner.fences)
     position = _watch_from(owner)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
-import structlog
 from attrs import define, evolve, field, frozen
 
 from csv2kafka.kafka import checks
@@ -16,6 +16,8 @@ from csv2kafka.kafka.writer import ProducerState, Writer
 from csv2kafka.kernel import pack_records
 from csv2kafka.model import Checkpoint, Completion, SinkState, Target
 from csv2kafka.protocols import Job
+
+_log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -125,7 +127,7 @@ async def existing_topics(settings: SinkSettings, broker: Broker, job: Job, run:
     if not run.warned:
         run.warned = True
         for text in checks.warnings(data, settings.data.partition, keyed=bool(job.start.settings.get("key"))):
-            structlog.get_logger("csv2kafka.kafka").warning(text)
+            _log.warning("%s", text)
     return Topics(data=data, dead_letters=dead_letters)
 
 
