@@ -76,7 +76,7 @@ def check_checkpoint(
     differing = [
         f"{name}: the job began with {checkpoint.settings.get(name, '')!r}, this run has {settings.get(name, '')!r}"
         for name in names
-        if checkpoint.settings.get(name) != settings.get(name)
+        if checkpoint.settings.get(name, "") != settings.get(name, "")
     ]
     if differing:
         raise SettingsChanged(
