@@ -5,8 +5,8 @@ every row once and in order, not everybody leaves, and nobody fences for ever.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections.abc import Iterator
 
 from attrs import frozen
 from hypothesis import given, settings
@@ -66,7 +66,7 @@ async def play(schedule: Schedule) -> tuple[Network, list[Run], list[object]]:
     net.cluster.make_topic(DATA.topic)
     drawn = random.Random(schedule.seed)
     net.cluster.marker_delay = lambda _: drawn.choice(schedule.marker_delays)
-    numbers = _counted(net, schedule)
+    numbers = itertools.count()
     net.faults = lambda request: schedule.faults.get(next(numbers)) if request.operation in WRITING else None
     store = MemoryStore()
     runs: list[Run] = []
@@ -89,10 +89,6 @@ async def play(schedule: Schedule) -> tuple[Network, list[Run], list[object]]:
             asyncio.get_running_loop().call_later(schedule.starts[number] + moment, _kill, net, number, tasks[number])
     results = await asyncio.gather(*tasks, return_exceptions=True)
     return net, runs, [None if isinstance(result, asyncio.CancelledError) else result for result in results]
-
-
-def _counted(net: Network, schedule: Schedule) -> Iterator[int]:
-    yield from range(10_000_000)
 
 
 def _kill(net: Network, number: int, task: asyncio.Task[object]) -> None:
