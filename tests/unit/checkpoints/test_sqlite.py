@@ -216,9 +216,11 @@ def holder(path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that has the lease of job orders, and never renews it."""
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        yield process
-        process.kill()
+        try:
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def taking_takes(path: Path) -> float:

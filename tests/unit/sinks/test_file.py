@@ -240,9 +240,11 @@ asyncio.run(main())
 """
         with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            assert await asyncio.to_thread(process.stdout.readline) == b"open\n"
-            await refused(path, None, TakenOver)
-            process.kill()
+            try:
+                assert await asyncio.to_thread(process.stdout.readline) == b"open\n"
+                await refused(path, None, TakenOver)
+            finally:
+                process.kill()
             await asyncio.to_thread(process.wait, 30)
         await committed(path, b"one")
 
