@@ -287,9 +287,10 @@ async def _batches(
     position = ends.start if begin is None else max(begin, ends.start)
     own = None if checkpoint is None else frozenset(checkpoint.sink.producer_ids)
     loop = asyncio.get_running_loop()
-    async for fetched in committed_batches(broker, target, position, ends.stable):
-        batch = await loop.run_in_executor(None, unpack_batch, fetched.data)
-        yield _Batch(base_offset=fetched.base_offset, batch=batch, own=own is None or fetched.producer_id in own)
+    async with aclosing(committed_batches(broker, target, position, ends.stable)) as committed:
+        async for fetched in committed:
+            batch = await loop.run_in_executor(None, unpack_batch, fetched.data)
+            yield _Batch(base_offset=fetched.base_offset, batch=batch, own=own is None or fetched.producer_id in own)
 
 
 async def _prefetched(batches: AsyncGenerator[_Batch, None]) -> AsyncGenerator[_Batch, None]:
