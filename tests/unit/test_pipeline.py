@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -22,8 +24,8 @@ from csv2kafka.errors import (
     TakenOver,
     Unreachable,
 )
-from csv2kafka.model import Committed, Dialect, Event, SessionOpened, Started, Waiting
-from csv2kafka.protocols import LEASE_SECONDS
+from csv2kafka.model import Checkpoint, Committed, Dialect, Event, SessionOpened, Started, Waiting
+from csv2kafka.protocols import LEASE_SECONDS, Job, Lease
 from csv2kafka.testing import Crash, FakeSource, MemorySink, MemoryStore, run_virtual
 from tests import blocking
 from tests.pipelines import Place, csv_text, source_of, until, values
@@ -260,6 +262,16 @@ class TestTakenOver:
 
         run_virtual(main())
 
+    def test_a_heartbeat_that_is_not_answered_is_no_loss(self) -> None:
+        source = source_of(TEXT, block_bytes=100)
+        source.faults.plan("read", nth=3, seconds=100.0)
+        place = Place(source)
+        for nth in (3, 4):  # the first is the sink's
+            place.store.faults.plan("renew", Doubt("the store does not answer"), nth=nth)
+        run_virtual(place.run())
+        assert place.store.faults.counts["renew"] > 15
+        assert (place.values, place.told(Waiting)) == (values(ROWS), [])
+
     def test_the_sink_says_so(self, place: Place) -> None:
         """Two runs that share no store: the later session has shut the first out."""
         source = source_of(TEXT, block_bytes=100)
@@ -362,6 +374,23 @@ class TestASecondRun:
         report = run_virtual(place.run(restart=True, checkpoint_rows=7))
         assert report.checkpoint.generation == 1
         assert place.values == values(ROWS) + values(ROWS)
+
+    def test_with_restart_asks_the_sink_for_it_until_a_session_has_opened(self) -> None:
+        """A sink that empties its destination must not be asked again."""
+        asked: list[bool] = []
+
+        class Noting(MemorySink):
+            @asynccontextmanager
+            async def open(self, job: Job, stored: Checkpoint | None, lease: Lease | None) -> AsyncIterator[Any]:
+                asked.append(job.restart)
+                async with super().open(job, stored, lease) as session:
+                    yield session
+
+        place = Place(source_of(TEXT), Noting())
+        place.sink.faults.plan("open", Doubt("no answer"))
+        place.sink.faults.plan("commit", Doubt("no answer"), nth=2)
+        run_virtual(place.run(restart=True, checkpoint_rows=7))
+        assert asked == [True, True, False]
 
 
 class TestOptions:
