@@ -119,7 +119,7 @@ class AtLeastOnceSession(Session):
 
     async def write(self, payload: Payload) -> None:
         """Send it. The first batch goes alone, and must come to stand where reading ended."""
-        partition = self.settings.targets[payload.target]
+        partition = self.settings.target(payload)
         await self.writer.write(partition, mutable(payload.body))
         if payload.target is Target.DATA and not self._written:
             await self.writer.confirmed()

@@ -170,9 +170,8 @@ class ExactlyOnceSession(Session):
 
     async def write(self, payload: Payload) -> None:
         """Send it; the transaction begins with the first."""
-        targets = self.settings.targets
-        self.writer.partitions = (*targets.values(), self.settings.checkpoints)
-        await self.writer.write(targets[payload.target], mutable(payload.body))
+        self.writer.partitions = (*self.settings.targets.values(), self.settings.checkpoints)
+        await self.writer.write(self.settings.target(payload), mutable(payload.body))
 
     async def commit(self, checkpoint: Checkpoint, completion: Completion | None = None) -> Checkpoint:
         """Everything confirmed, then the checkpoint, then EndTxn."""

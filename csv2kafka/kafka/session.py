@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, evolve, field, frozen
 
+from csv2kafka.errors import ConfigError
 from csv2kafka.kafka import checks
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.packer import KafkaPacker
@@ -14,7 +15,7 @@ from csv2kafka.kafka.port import Broker, Operation, TopicFacts, TopicPartition
 from csv2kafka.kafka.reconcile import Standing
 from csv2kafka.kafka.writer import ProducerState, Writer
 from csv2kafka.kernel import pack_records
-from csv2kafka.model import Checkpoint, Completion, SinkState, Target
+from csv2kafka.model import Checkpoint, Completion, Payload, SinkState, Target
 from csv2kafka.protocols import Job
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,15 @@ class SinkSettings:
         if self.dead_letters is None:
             return {Target.DATA: self.data}
         return {Target.DATA: self.data, Target.DEAD_LETTER: self.dead_letters}
+
+    def target(self, payload: Payload) -> TopicPartition:
+        """Where it goes. ConfigError for dead letters if there is no topic for them."""
+        if payload.target not in self.targets:
+            raise ConfigError(
+                "dead_letter_topic: is needed for on_bad_row='dead-letter', and there is a bad row",
+                hint="name a topic for bad rows, or choose another policy; the run goes on at its last commit",
+            )
+        return self.targets[payload.target]
 
 
 @define(eq=False, kw_only=True)

@@ -26,9 +26,12 @@ from csv2kafka.errors import (
 )
 from csv2kafka.model import Checkpoint, Committed, Dialect, Event, SessionOpened, Started, Waiting
 from csv2kafka.protocols import LEASE_SECONDS, Job, Lease
+from csv2kafka.sinks.kafka import KafkaSink
 from csv2kafka.testing import Crash, FakeSource, MemorySink, MemoryStore, run_virtual
 from tests import blocking
 from tests.pipelines import Place, csv_text, source_of, until, values
+from tests.simulation.broker import network
+from tests.simulation.clock import now, simulate
 
 ROWS = 50
 TEXT = csv_text(ROWS)
@@ -416,6 +419,20 @@ class TestOptions:
         assert len(names) == 1
         other = place.pipeline(job=None, sink=MemorySink("other")).job
         assert {other}.isdisjoint(names)
+
+
+def test_dead_letters_need_a_topic() -> None:
+    """The command sees to it beforehand; a library user may forget it."""
+
+    async def main() -> None:
+        net = network()
+        net.cluster.make_topic("rows")
+        place = Place(source_of(b"a,b\n1,2\n3\n"))
+        sink = KafkaSink("rows", broker_factory=net.factory(), clock=now)
+        with pytest.raises(ConfigError, match="dead_letter_topic"):
+            await place.run(sink=sink, on_bad_row="dead-letter")
+
+    simulate(main())
 
 
 class TestTheStoreItMade:
