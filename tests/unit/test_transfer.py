@@ -42,8 +42,9 @@ class TestCommits:
 
     async def test_come_after_so_many_rows(self) -> None:
         place = Place(source_of(TEXT))
-        await place.run(checkpoint_rows=20)
+        report = await place.run(checkpoint_rows=20)
         assert self.rows_at_commits(place) == [20, 40, 50, 50]
+        assert report.checkpoint.transactions == 4
 
     @pytest.mark.usefixtures("small_chunks")
     async def test_count_rows_over_chunks(self) -> None:
