@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from attrs import evolve
 
 from csv2kafka import registry
-from csv2kafka.checks import check_checkpoint, check_options
+from csv2kafka.checks import check_checkpoint, check_not_written, check_options
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, Unreachable
 from csv2kafka.model import (
     Checkpoint,
@@ -194,8 +194,6 @@ class Pipeline:
         self._started_at = asyncio.get_running_loop().time()
         self._patience.begin()
         try:
-            if (report := await self._insist(self._complete_already)) is not None:
-                return report
             await self._insist(self._pin_objects)
             async with AsyncExitStack() as held:
                 lease = await self._insist(lambda: held.enter_async_context(self._store.lease(self.job, self._owner)))
@@ -222,24 +220,17 @@ class Pipeline:
             self._check(stored, await self._store.load_manifest(self.job))
         return stored
 
-    async def _complete_already(self) -> Report | None:
-        """The report of a job that an earlier run completed, its source the same or gone; else None."""
-        stored = None if self._restart else await self._store.load(self.job)
-        if stored is None or not stored.complete:
-            return None
-        try:
-            await self._pin_objects()
-        except ConfigError:
-            self._know(await self._store.load_manifest(self.job) or Manifest())
-        self._check(stored, await self._store.load_manifest(self.job))
-        return self._finished(stored, already=True)
-
     async def _pin_objects(self) -> None:
-        """Fix the manifest; once per run."""
-        if self._objects:
+        """Fix the manifest. That of a job that is complete holds also when its source is gone."""
+        try:
+            self._objects = tuple([obj async for obj in self._reading.source.objects()])
+        except ConfigError:
+            stored = None if self._restart else await self._store.load(self.job)
+            if stored is None or not stored.complete:
+                raise
+            self._know(await self._store.load_manifest(self.job) or Manifest())
             return
-        objects = self._reading.source.objects()
-        self._objects = tuple([obj async for obj in objects])
+        check_not_written(self._objects, getattr(self._sink, "files", ()))
         self._know(Manifest(objects=tuple((o.uri, o.size, o.version) for o in self._objects)))
         sizes = [obj.size for obj in self._objects]
         total = None if None in sizes else sum(size or 0 for size in sizes)

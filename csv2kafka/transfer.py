@@ -153,6 +153,7 @@ class Transfer:
             behind = [row for row in refused if row.index < payload.last]
             del refused[: len(behind)]
             position = item.after(payload.last)
+            await self._commit_if_due(coming=payload.last - payload.first)
             await self._write_payload(item.records, evolve(payload, after=None if behind else position))
             await self._write_refused(behind, position)
             self._advance(item, position, payload.last - payload.first, value, len(behind))
@@ -254,11 +255,12 @@ class Transfer:
             return None
         return max(0.0, self._first_write + self.checkpoint_interval - asyncio.get_running_loop().time())
 
-    async def _commit_if_due(self, *, force: bool = False) -> None:
+    async def _commit_if_due(self, *, force: bool = False, coming: int = 0) -> None:
+        """Commit what is written, if the interval says so, or ``coming`` rows more would be too many."""
         if self._first_write is None:
             return
         rows = self._running.counts.rows - self.checkpoint.counts.rows
-        full = self.checkpoint_rows is not None and rows >= self.checkpoint_rows
+        full = self.checkpoint_rows is not None and max(rows + coming, rows + 1) > self.checkpoint_rows
         if force or full or self._until_due() == 0.0:
             await self._commit()
 

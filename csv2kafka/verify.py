@@ -282,12 +282,12 @@ async def _checkpoint(broker: Broker, config: RunConfig, job: str) -> Checkpoint
 async def _batches(
     broker: Broker, target: TopicPartition, begin: int | None, checkpoint: Checkpoint | None
 ) -> AsyncGenerator[_Batch, None]:
-    """Committed batches up to the last stable offset as it is now."""
+    """Committed batches up to the end as it is now; what an open transaction hides of them is waited for."""
     ends = await broker.log_ends(target)
     position = ends.start if begin is None else max(begin, ends.start)
     own = None if checkpoint is None else frozenset(checkpoint.sink.producer_ids)
     loop = asyncio.get_running_loop()
-    async with aclosing(committed_batches(broker, target, position, ends.stable)) as committed:
+    async with aclosing(committed_batches(broker, target, position, ends.end)) as committed:
         async for fetched in committed:
             batch = await loop.run_in_executor(None, unpack_batch, fetched.data)
             yield _Batch(base_offset=fetched.base_offset, batch=batch, own=own is None or fetched.producer_id in own)

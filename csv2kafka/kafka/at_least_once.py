@@ -34,12 +34,12 @@ async def open_session(
             hint="kafka:// has none; choose another --checkpoints, or --delivery exactly-once",
         )
     await lease.renew()
-    topics = await existing_topics(settings, broker, job, run)
+    topics = await existing_topics(settings, broker, job, stored, run)
     known = _to_go_on_from(job, stored, run)
     if known is not None:
         await _check(settings, broker, job, known, topics.data, run)
     if run.producer is None:
-        if stored is not None:
+        if stored is not None and not stored.complete:
             await asyncio.sleep(settings.request_seconds)  # until nothing of a dead run can be on its way
         run.producer = ProducerState(await _successor(settings, broker, stored, run))
     writer = run.writer = Writer(

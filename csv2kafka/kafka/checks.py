@@ -19,7 +19,10 @@ DATA = Target.DATA.value
 DEAD_LETTER = Target.DEAD_LETTER.value
 DEFAULT_BATCH_LIMIT = 1_048_588  # Kafka's own default of max.message.bytes
 SHORT_RETENTION_MS = 24 * 3600 * 1000
-DECIDE = "see what happened to it; --restart forgets the checkpoint and begins at row 0"
+DECIDE = (
+    "see what happened to it; --restart forgets the checkpoint and begins at row 0 (rows that stand there stay, and "
+    "are sent again)"
+)
 
 
 async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool, flag: str) -> TopicFacts:
@@ -43,6 +46,16 @@ async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool
             hint="choose one of them with --partition",
         )
     return facts
+
+
+async def still_there(broker: Broker, target: TopicPartition, stored: Checkpoint) -> None:
+    """StateContradiction if the topic is not there, though the checkpoint has rows in it."""
+    if await broker.topic(target.topic) is None:
+        raise StateContradiction(
+            f"there is no topic {target.topic}, though job {stored.job} has put {stored.counts.rows:,} rows into it: "
+            "it was deleted, or this is another cluster",
+            hint=DECIDE,
+        )
 
 
 def allowed(facts: TopicFacts, *operations: Operation) -> None:

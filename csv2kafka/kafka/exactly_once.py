@@ -11,6 +11,7 @@ from attrs import define, evolve
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, TakenOver
 from csv2kafka.kafka import checkpoint_topic, checks, ownership
+from csv2kafka.kafka.log import until_visible
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.port import Broker, LogEnds, Operation, Producer, TopicFacts
 from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable
@@ -31,7 +32,7 @@ async def open_session(
     if lease is not None:
         await lease.renew()
     # 2. The topics.
-    topics = await existing_topics(settings, broker, job, run)
+    topics = await existing_topics(settings, broker, job, stored, run)
     await opening.checkpoint_topic(topics.data)
     # 3. What must stop this run stops it before it has shut anybody out.
     if not owner.begun and not job.restart:
@@ -65,6 +66,7 @@ async def open_session(
         writer=writer,
         settings=settings,
         owner=owner,
+        broker=broker,
     )
 
 
@@ -111,7 +113,8 @@ class _Opening:
         if counted is not None:
             checks.same_topic(data, counted.sink)
             ends = await self._log_reaches(counted)
-            await checks.nothing_of_ours_behind(self.broker, self.settings.data, counted.sink, ends)
+            if not counted.complete:
+                await checks.nothing_of_ours_behind(self.broker, self.settings.data, counted.sink, ends)
 
     async def writer(self, producer: Producer) -> Writer:
         """Nothing of ours can come to stand below what the logs have now."""
@@ -162,6 +165,7 @@ class ExactlyOnceSession(Session):
     """One transaction per commit: the rows, their dead letters and the checkpoint, or none of them."""
 
     owner: Ownership
+    broker: Broker
 
     async def standing(self) -> AsyncIterator[Records]:
         """Nothing: what is not in the checkpoint was never committed."""
@@ -180,8 +184,10 @@ class ExactlyOnceSession(Session):
             events = self.settings.completion
             also = () if completion is None or events is None else (events,)
             self.writer.partitions = (self.settings.checkpoints, *also)
-            # This begins only when the markers behind the last rows are all written: whoever sees the event,
-            # or that the job is complete, sees every row.
+            # This begins only when the markers behind the last rows are all written, and nobody's open transaction
+            # hides them: whoever sees the event, or that the job is complete, sees every row.
+            if completion is not None:
+                await self._rows_visible()
             await self.write_completion(completion)
         elif completion is not None:
             raise ValueError("the completion goes in a commit of its own, behind the last rows'")
@@ -190,3 +196,9 @@ class ExactlyOnceSession(Session):
         await self.writer.commit()
         self.owner.committed()
         return made
+
+    async def _rows_visible(self) -> None:
+        state = self.brought_up_to_date()
+        for target, partition in self.settings.targets.items():
+            if target.value in state.offsets:
+                await until_visible(self.broker, partition, state.offsets[target.value])

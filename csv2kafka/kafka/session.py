@@ -120,9 +120,16 @@ class Topics:
         )
 
 
-async def existing_topics(settings: SinkSettings, broker: Broker, job: Job, run: RunMemory) -> Topics:
-    """The topics are there and may be written. What could lose rows in the data topic is said once a run."""
+async def existing_topics(
+    settings: SinkSettings, broker: Broker, job: Job, stored: Checkpoint | None, run: RunMemory
+) -> Topics:
+    """The topics are there and may be written. What could lose rows in the data topic is said once a run.
+
+    A topic that rows of the job were put into already is not made anew.
+    """
     create = settings.create_topic
+    if stored is not None and stored.counts.rows and not job.restart:
+        await checks.still_there(broker, settings.data, stored)
     data = await checks.existing_topic(broker, settings.data, create=create, flag="--topic")
     checks.allowed(data, Operation.READ, Operation.WRITE)
     dead_letters = None

@@ -42,6 +42,11 @@ class FileSink:
         return f"file {self._path}"
 
     @property
+    def files(self) -> tuple[Path, Path]:
+        """What is written: rows, refused rows. No source may be one of them."""
+        return self._path, Path(f"{self._path}.bad")
+
+    @property
     def settings(self) -> dict[str, str]:
         return {"output": str(self._path)}
 

@@ -51,6 +51,16 @@ class TestCommits:
         assert self.rows_at_commits(place) == [*range(1, ROWS + 1), ROWS]
 
     @pytest.mark.usefixtures("small_chunks")
+    async def test_are_never_further_apart_than_so_many_rows(self) -> None:
+        """Chunks of about eight rows do not fit into ten evenly."""
+        place = Place(source_of(TEXT))
+        await place.run(checkpoint_rows=10)
+        rows = [0, *self.rows_at_commits(place)]
+        steps = [after - before for before, after in zip(rows, rows[1:], strict=False)]
+        assert max(steps) <= 10
+        assert sum(steps) == ROWS
+
+    @pytest.mark.usefixtures("small_chunks")
     def test_come_after_the_interval(self) -> None:
         """Blocks of 100 bytes, one a second: a commit every five."""
         source = source_of(TEXT, block_bytes=100)
