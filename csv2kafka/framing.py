@@ -155,8 +155,8 @@ class Framer:
             found = None
         if found is None and not final and size <= self._max_record:
             return None
-        if found is None and not size:
-            return self._columns or ()
+        if found is None and final and self._boundary(size, final=True) == size:
+            return self._columns or ()  # nothing is there, or blank lines and comments only
         if found is None or found.end - found.start > self._max_record:
             return self._no_header(final and size <= self._max_record)
         header = self._names(found)

@@ -33,7 +33,7 @@ def encode_json(
     ``keys``: the columns (from 0) that make the record's key; none: no keys. ``last``: nothing of the object
     follows, so a record without line end is whole.
     """
-    fast = _json_fast(data, dialect, header, keys, last)
+    fast = _json_fast(data, dialect, header, keys, last) if header else None  # a blank line would be a row of 0 fields
     return _json_exact(data, dialect, header, keys, last) if fast is None else fast
 
 
@@ -41,7 +41,7 @@ def encode_raw(
     data: bytes, *, dialect: Dialect, columns: int, keys: tuple[int, ...] = (), last: bool = False
 ) -> Records:
     """Each row's own bytes without line end. Bytes need not be UTF-8; fields must still be ``columns`` many."""
-    fast = _raw_fast(data, dialect, columns, keys, last)
+    fast = _raw_fast(data, dialect, columns, keys, last) if columns else None
     return _raw_exact(data, dialect, columns, keys, last) if fast is None else fast
 
 
