@@ -16,6 +16,7 @@ from attrs import define
 
 from csv2kafka import registry
 from csv2kafka.cli.options import configured, loaded
+from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import ReadConfig
 from csv2kafka.errors import DataError
@@ -59,7 +60,8 @@ async def preview(config: ReadConfig, rows: int) -> int:
         start = Position(uri=objects[0].uri, version=objects[0].version)
         async with aclosing(read_rows(reading, objects, start, (), _nothing)) as encoded:
             async for item in encoded:
-                shown.show(item)
+                with results():
+                    shown.show(item)
                 if shown.full:
                     break
     shown.ended()
@@ -98,7 +100,6 @@ class _Shown:
                 _say(f"{item.obj.uri}: {place}: {bad.reason}")
 
     def ended(self) -> None:
-        sys.stdout.buffer.flush()
         if not self.rows and not self.bad:
             _say("no data rows")
 

@@ -11,6 +11,7 @@ from csv2kafka.cli.failure import as_error
 from csv2kafka.cli.options import configured, for_verify, loaded
 from csv2kafka.cli.progress import display
 from csv2kafka.cli.progress.outcome import counted
+from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import RunConfig
 from csv2kafka.errors import DataError
@@ -44,11 +45,8 @@ def command(as_json: bool, **flags: Any) -> int:
         known = as_error(failed)
         shown.failed(known, debug=config.debug)
         return known.exit_code
-    if as_json:
-        click.echo(found.to_json())
-    else:
-        for line in lines(found):
-            click.echo(line)
+    with results():
+        click.echo(found.to_json() if as_json else "\n".join(lines(found)))
     return 0 if found.equal else DataError.exit_code
 
 

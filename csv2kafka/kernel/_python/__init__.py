@@ -9,13 +9,10 @@ from csv2kafka.kernel._python.pack import pack_batch, pack_records, stamp
 from csv2kafka.kernel._python.rows import FirstRecord, first_record
 from csv2kafka.kernel._python.unpack import unpack_batch
 
-NAME = "python"
-
 __all__ = [
     "COMPRESSIONS",
     "DEFAULT_COMPRESSION",
     "HEADER_BYTES",
-    "NAME",
     "Batch",
     "FirstRecord",
     "Header",
