@@ -266,11 +266,11 @@ class Pipeline:
                     job = evolve(job, restart=False)
                     start = session.resume_from
                     self._opened(start)
+                    stored = start  # also where the store does not answer: a sink that began anew is not what it was
                     if lease is not None:
                         await self._store.save(lease, start, self._manifest)
                     if start.complete:  # by this run, if the answer to its last commit was lost
                         return self._finished(start, already=start.run_id != self.run_id)
-                    stored = start
                     self._reading_begun = True
                     transfer = Transfer(
                         session=session,

@@ -396,6 +396,23 @@ class TestASecondRun:
         run_virtual(place.run(restart=True, checkpoint_rows=7))
         assert asked == [True, True, False]
 
+    def test_with_restart_goes_on_from_what_a_session_began_though_the_store_did_not_hear_of_it(self) -> None:
+        """A sink that has emptied its destination no longer fits the old checkpoint."""
+        known: list[int | None] = []
+
+        class Noting(MemorySink):
+            @asynccontextmanager
+            async def open(self, job: Job, stored: Checkpoint | None, lease: Lease | None) -> AsyncIterator[Any]:
+                known.append(None if stored is None else stored.generation)
+                async with super().open(job, stored, lease) as session:
+                    yield session
+
+        place = Place(source_of(TEXT), Noting())
+        run_virtual(place.run())
+        place.store.faults.plan("save", Doubt("no answer"))
+        run_virtual(place.run(restart=True))
+        assert known == [None, 0, 1]
+
 
 class TestOptions:
     @pytest.mark.parametrize(
