@@ -43,7 +43,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
-	@echo "installing csv2kafka"
+	@echo "installing csv2kafka (about 20 s)"
 	@$(PIP) --editable .
 	@touch $@
 

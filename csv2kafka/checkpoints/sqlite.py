@@ -33,6 +33,7 @@ SCHEMA_VERSION = 1
 BUSY_SECONDS = 5.0
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
+MEMORY = "memory://"
 
 SCHEMA = f"""
 CREATE TABLE store (id TEXT NOT NULL);
@@ -73,20 +74,15 @@ class SQLiteStore:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """``sqlite:///ABSOLUTE/PATH``, ``sqlite://RELATIVE/PATH`` or ``memory://`` (in the user's state directory,
-        which is made if it is not there, for the user's eyes only). The path stands as it is, without escapes;
-        more slashes than needed do no harm."""
-        scheme, _, path = url.partition("://")
-        if scheme == "memory" and not path:
-            directory = user_state_path("csv2kafka", appauthor=False)
+        """A store at ``path_of(url)``. ``memory://``: its directory is made if it is not there, for the user's eyes
+        only."""
+        path = path_of(url)
+        if url == MEMORY:
             try:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
-                raise ConfigError(f"--checkpoints {url}: cannot make {directory}: {error.strerror}") from error
-            return cls(directory / "checkpoints.sqlite")
-        if scheme != "sqlite" or not path:
-            raise ConfigError(f"--checkpoints {url}: expected sqlite:///PATH or memory://")
-        return cls("/" + path.lstrip("/") if path.startswith("/") else path)
+                raise ConfigError(f"--checkpoints {url}: cannot make {path.parent}: {error.strerror}") from error
+        return cls(path)
 
     @property
     def id(self) -> str:
@@ -256,6 +252,21 @@ class SQLiteStore:
 
     def _where(self, job: str) -> str:
         return f"{self._path}, job {job!r}"
+
+
+def path_of(url: str) -> Path:
+    """Where the store of a URL is: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` (as SQLAlchemy has
+    them) or ``memory://`` (in the user's state directory). The path stands as it is, without escapes."""
+    if url == MEMORY:
+        return user_state_path("csv2kafka", appauthor=False) / "checkpoints.sqlite"
+    scheme, _, rest = url.partition("://")
+    if scheme != "sqlite" or len(rest) < 2 or not rest.startswith("/"):
+        name = rest.lstrip("/") or "checkpoints.db"
+        raise ConfigError(
+            f"--checkpoints {url}: expected sqlite:///PATH or memory://",
+            hint=f"sqlite:///{name} is in the current directory, sqlite:////{name} is absolute",
+        )
+    return Path(rest[1:])
 
 
 @frozen(kw_only=True)

@@ -63,7 +63,8 @@ def commands_page() -> str:
         "Every option is a flag, an environment variable, and a key in the TOML file that `--config` (or "
         "`CSV2KAFKA_CONFIG`) names. Flags win over environment over file over defaults. An empty variable counts as "
         "not set; `none` switches an option off that may be absent. Sizes are written `500k` (500,000) or `16MiB`, "
-        "durations `0.2` (seconds), `500ms`, `2m` or `1h`, switches in variables and files `true` or `false`. A "
+        "durations `0.2` (seconds), `500ms`, `2m` or `1h`, switches in variables and files `true` or `false` (as texts also "
+        "`yes`, `no`, `on`, `off`, `1` and `0`). A "
         "destination counts as a whole: `--output` on the command line sets the file's `topic` aside.",
         "",
         "```toml",

@@ -22,7 +22,11 @@ class ReadConfig(CommonConfig):
         kinds.words("SOURCE...", "one or more sources"),
         group=SOURCE,
         help="A CSV file, a directory, a glob in quotes, or - for standard input. Several are read one after "
-        "another, as if they were one; each with its own header, which must agree.",
+        "another, as if they were one; each with its own header, which must agree. A directory gives all its files, "
+        "whatever they are called, but for those whose names begin with . or _; nothing of its subdirectories. A glob "
+        "in quotes gives the files it matches (** for any depth). Both in natural order: part-2.csv before "
+        "part-10.csv; a glob without quotes comes in the shell's order. From - a run cannot be gone on with: each is "
+        "a new job with a name of its own, and running it again sends the rows again.",
         example="'exports/2024-*.csv'",
         positional=True,
         repeatable=True,
@@ -50,7 +54,7 @@ class ReadConfig(CommonConfig):
     quote: str | None = option(
         kinds.optional(kinds.character()),
         group=CSV,
-        help="Around fields. none: quotes mean nothing.",
+        help="Around fields. none (or ''): quotes mean nothing.",
         default='"',
         example="--quote none",
         verify=True,
@@ -82,7 +86,7 @@ class ReadConfig(CommonConfig):
     no_header: bool = option(
         kinds.switch(),
         group=CSV,
-        help="The first row is data. Columns are named by --columns, or column1, column2, and so on.",
+        help="The first row is data. Columns are named by --columns, or column0, column1, and so on.",
         default=False,
         off="--header",
         verify=True,

@@ -107,8 +107,8 @@ class RunConfig(ReadConfig, ConnectConfig):
     restart: bool = option(
         kinds.switch(),
         group=GUARANTEES,
-        help="Forget the checkpoint and begin at row 0. What stands in the topic stays. Give it on the command line, "
-        "for one run: in a file or the environment it would begin again after every crash.",
+        help="Forget the checkpoint and begin at row 0. What stands in the topic stays, and every row is sent again "
+        "behind it; the files of --output are emptied. Give it on the command line, for one run: in a file or the environment it would begin again after every crash.",
         default=False,
         off="--no-restart",
     )
@@ -179,6 +179,12 @@ def _destination(values: Mapping[str, Any]) -> Iterator[Contradiction]:
     servers, topic, output = (said[name] for name in ("bootstrap_servers", "topic", "output"))
     kafka = [one for one in (topic, servers) if values[one.name]]
     if values["output"]:
+        if values["output"].startswith("-"):
+            yield (
+                (output.name,),
+                f"{output.label}: expected a file (./-x, if its name begins with a dash), found {values['output']!r}: "
+                "standard output cannot be gone on with after a crash; give a file",
+            )
         for one in kafka[:1]:
             yield (one.name, output.name), f"{output.label}: expected either a file or {one.flag}, found both"
     else:

@@ -168,9 +168,9 @@ class TestUrls:
     def test_paths(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         for url, expected in {
-            "sqlite:///var/lib/x y%20.db": Path("/var/lib/x y%20.db"),
-            "sqlite:////var/lib/x.db": Path("/var/lib/x.db"),
-            "sqlite://some/where.db": tmp_path / "some" / "where.db",
+            "sqlite:////var/lib/x y%20.db": Path("/var/lib/x y%20.db"),
+            "sqlite:///some/where.db": tmp_path / "some" / "where.db",
+            "sqlite:///x.db": tmp_path / "x.db",
         }.items():
             assert SQLiteStore.from_url(url)._path == expected
 
@@ -184,10 +184,18 @@ class TestUrls:
         assert [each.name for each in directory.iterdir()] == ["checkpoints.sqlite"]
         assert directory.stat().st_mode & 0o777 == 0o700
 
-    @pytest.mark.parametrize("url", ["sqlite://", "memory://name", "postgres://x", "sqlite"])
+    @pytest.mark.parametrize(
+        "url", ["sqlite://", "sqlite:///", "sqlite://x.db", "memory://name", "postgres://x", "sqlite"]
+    )
     def test_others_are_refused(self, url: str) -> None:
         with pytest.raises(ConfigError, match="expected sqlite:///PATH or memory://"):
             SQLiteStore.from_url(url)
+
+    def test_two_slashes_are_told_what_was_meant(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            SQLiteStore.from_url("sqlite://jobs.db")
+        hint = "sqlite:///jobs.db is in the current directory, sqlite:////jobs.db is absolute"
+        assert caught.value.hint == hint
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_a_state_directory_that_cannot_be_made(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
