@@ -16,9 +16,9 @@ from csv2kafka.errors import ConfigError, Doubt
 from csv2kafka.kafka import checks
 from csv2kafka.kafka.port import Broker, Producer, TopicFacts
 from csv2kafka.kafka.reconcile import Standing
-from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable
+from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable, with_producer
 from csv2kafka.kafka.writer import ProducerState, Writer
-from csv2kafka.model import Checkpoint, Completion, Payload, Records, SinkState, Target
+from csv2kafka.model import Checkpoint, Completion, Payload, Records, Target
 from csv2kafka.protocols import Job, Lease
 
 LAST_EPOCH = 32766  # a producer's epoch is 16 bits; behind it a new id begins
@@ -49,7 +49,7 @@ async def open_session(
     ends = await broker.log_ends(settings.data)
     if known is None:
         known = run.begun = run.first_checkpoint(job, topics.data, ends.end)
-    sink = _with_producer(known.sink, run.producer.producer)
+    sink = with_producer(known.sink, run.producer.producer)
     run.standing = Standing(
         broker=broker,
         target=settings.data,
@@ -95,12 +95,6 @@ async def _successor(settings: SinkSettings, broker: Broker, stored: Checkpoint 
         if epoch < LAST_EPOCH:
             return Producer(producer_id=stored.sink.producer_ids[-1], epoch=epoch + 1)
     return await broker.init_producer(None, timeout_ms=settings.transaction_timeout_ms)
-
-
-def _with_producer(state: SinkState, producer: Producer) -> SinkState:
-    """The one in use comes last."""
-    others = (each for each in state.producer_ids if each != producer.producer_id)
-    return evolve(state, producer_ids=(*others, producer.producer_id), producer_epoch=producer.epoch)
 
 
 @define(eq=False, kw_only=True)

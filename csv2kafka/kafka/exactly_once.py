@@ -14,7 +14,7 @@ from csv2kafka.kafka import checkpoint_topic, checks, ownership
 from csv2kafka.kafka.log import until_visible
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.port import Broker, LogEnds, Operation, Producer, TopicFacts
-from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable
+from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable, with_producer
 from csv2kafka.kafka.writer import ProducerState, Writer
 from csv2kafka.model import Checkpoint, Completion, Payload, Records
 from csv2kafka.protocols import Job, Lease
@@ -60,6 +60,8 @@ async def open_session(
         raise
     if counted is None or restart:
         counted = await opening.begin_generation(topics.data, writer)
+    elif not counted.complete:  # the id is another one where the epochs were used up, or Kafka forgot it
+        counted = evolve(counted, sink=with_producer(counted.sink, producer))
     return ExactlyOnceSession(
         resume_from=counted,
         packer=topics.packer(settings.compression),
@@ -135,9 +137,7 @@ class _Opening:
         topic = self.settings.checkpoints
         end = (await self.broker.log_ends(self.settings.data)).end
         start = self.run.first_checkpoint(self.job, data, end)
-        producer = writer.state.producer
-        sink = evolve(start.sink, producer_ids=(producer.producer_id,), producer_epoch=producer.epoch)
-        start = evolve(start, sink=sink)
+        start = evolve(start, sink=with_producer(start.sink, writer.state.producer))
         records = self._manifest_record(), checkpoint_topic.checkpoint_record(start)
         await ownership.claim(self.run.owner, self.broker, writer, topic, self.settings.clock, *records)
         return start

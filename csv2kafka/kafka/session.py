@@ -11,7 +11,7 @@ from csv2kafka.errors import ConfigError
 from csv2kafka.kafka import checks
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.packer import KafkaPacker
-from csv2kafka.kafka.port import Broker, Operation, TopicFacts, TopicPartition
+from csv2kafka.kafka.port import Broker, Operation, Producer, TopicFacts, TopicPartition
 from csv2kafka.kafka.reconcile import Standing
 from csv2kafka.kafka.writer import ProducerState, Writer
 from csv2kafka.kernel import pack_records
@@ -187,3 +187,9 @@ class Session:
 def mutable(body: bytes | bytearray) -> bytearray:
     """A payload's body as the writer stamps it."""
     return body if isinstance(body, bytearray) else bytearray(body)
+
+
+def with_producer(state: SinkState, producer: Producer) -> SinkState:
+    """The sink's state with the producer in use among those whose batches are this job's; it comes last."""
+    others = (each for each in state.producer_ids if each != producer.producer_id)
+    return evolve(state, producer_ids=(*others, producer.producer_id), producer_epoch=producer.epoch)

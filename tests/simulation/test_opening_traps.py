@@ -381,6 +381,29 @@ class TestAfter:
 
         played(test)()
 
+    def test_rows_of_ours_under_a_later_producer_id(self) -> None:
+        """The transactional id was forgotten, or its epochs used up, and the job went on under another producer."""
+
+        async def test(net: Network) -> None:
+            first = await begun(net)
+            net.cluster.expire("csv2kafka.job")
+            run = Run(network=net, name="later")
+            async with run.session() as session:
+                await session.write(payload(6, 8))
+                done = await run.commit(session, advanced(session.resume_from, 8))
+            await asyncio.sleep(1)
+            assert len(done.sink.producer_ids) == 2
+            assert done.sink.producer_ids[0] == first.sink.producer_ids[0]
+            batch = pack_records([(None, b"row 8", [])])
+            stamp(
+                batch, producer_id=done.sink.producer_ids[-1], epoch=5, sequence=0, timestamp_ms=0, transactional=False
+            )
+            net.cluster.log(DATA).append(bytes(batch))
+            with pytest.raises(StateContradiction, match="does not know"):
+                await Run(network=net, name="next").run()
+
+        played(test)()
+
     def test_a_stop_is_a_take_over_if_somebody_has_claimed_since(self) -> None:
         """The other run's rows look like rows that no checkpoint knows: same producer id."""
 
