@@ -134,6 +134,7 @@ class Pipeline:
         )
         self._objects: tuple[SourceObject, ...] = ()
         self._manifest = Manifest()
+        self._gone: ConfigError | None = None
         self._started_at = 0.0
         self._reading_begun = False
         self._refused_up_to = 0
@@ -224,10 +225,11 @@ class Pipeline:
         """Fix the manifest. That of a job that is complete holds also when its source is gone."""
         try:
             self._objects = tuple([obj async for obj in self._reading.source.objects()])
-        except ConfigError:
+        except ConfigError as error:
             stored = None if self._restart else await self._store.load(self.job)
             if stored is None or not stored.complete:
                 raise
+            self._gone = error
             self._know(await self._store.load_manifest(self.job) or Manifest())
             return
         check_not_written(self._objects, getattr(self._sink, "files", ()))
@@ -271,6 +273,8 @@ class Pipeline:
                         await self._store.save(lease, start, self._manifest)
                     if start.complete:  # by this run, if the answer to its last commit was lost
                         return self._finished(start, already=start.run_id != self.run_id)
+                    if self._gone is not None:  # complete for the store; another run has begun again since
+                        raise self._gone
                     self._reading_begun = True
                     transfer = Transfer(
                         session=session,

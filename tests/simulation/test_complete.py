@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from csv2kafka.errors import StateContradiction
+from csv2kafka.errors import ConfigError, StaleLease, StateContradiction
 from csv2kafka.kafka.port import Producer
 from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model.report import Report
@@ -20,7 +21,7 @@ ROWS = 20
 DONE = "done"
 
 
-async def run(place: Place, net: Network, *, create_topic: bool = False) -> Report:
+async def run(place: Place, net: Network, *, create_topic: bool = False, **options: Any) -> Report:
     sink = KafkaSink(
         DATA.topic,
         completion_topic=DONE,
@@ -29,7 +30,7 @@ async def run(place: Place, net: Network, *, create_topic: bool = False) -> Repo
         clock=now,
         compression="none",
     )
-    return await place.run(sink=sink)
+    return await place.run(sink=sink, **options)
 
 
 def with_topics() -> Network:
@@ -92,5 +93,25 @@ def test_is_said_again_of_the_same() -> None:
         assert again.already_complete
         assert again.checkpoint == first.checkpoint
         assert visible(net) == values(ROWS)
+
+    simulate(main())
+
+
+def test_is_not_said_by_a_run_without_its_source() -> None:
+    """Its store says complete, but another run, on a store of its own, has begun again and is on its way."""
+
+    async def main() -> None:
+        net, place = with_topics(), Place(source_of(csv_text(ROWS), block_bytes=60))
+        await run(place, net)
+        other = Place(source_of(csv_text(ROWS), block_bytes=60))
+        other.store.faults.plan("save", StaleLease("lost"), nth=3)
+        with pytest.raises(StaleLease):
+            await run(other, net, restart=True, checkpoint_rows=7)
+        gone = source_of(csv_text(ROWS))
+        gone.faults.plan("objects", ConfigError("no such file"))
+        with pytest.raises(ConfigError, match="no such file"):
+            await run(place, net, source=gone)
+        assert (await run(place, net)).checkpoint.counts.rows == ROWS
+        assert visible(net) == values(ROWS) * 2
 
     simulate(main())
