@@ -16,8 +16,10 @@ from attrs import define
 
 from csv2kafka import registry
 from csv2kafka.cli.options import configured, loaded
+from csv2kafka.cli.progress.outcome import counted
 from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
+from csv2kafka.cli.suspicion import wrong_delimiter
 from csv2kafka.config import ReadConfig
 from csv2kafka.errors import DataError
 from csv2kafka.model import Chunk, Position, Records
@@ -84,7 +86,9 @@ class _Shown:
     def show(self, item: Encoded[None]) -> None:
         if item.chunk.header and not self.header:
             self.header = item.chunk.header
-            _say(f"{item.obj.uri}: {len(self.header)} columns: {', '.join(self.header)}")
+            _say(f"{item.obj.uri}: {counted(len(self.header), 'column')}: {', '.join(self.header)}")
+            if (doubt := wrong_delimiter(self.header)) is not None:
+                _say(f"warning: {doubt}")
         for line, refusal in _in_order(item.records):
             if self.full:
                 return

@@ -108,7 +108,8 @@ class RunConfig(ReadConfig, ConnectConfig):
         kinds.switch(),
         group=GUARANTEES,
         help="Forget the checkpoint and begin at row 0. What stands in the topic stays, and every row is sent again "
-        "behind it; the files of --output are emptied. Give it on the command line, for one run: in a file or the environment it would begin again after every crash.",
+        "behind it; the files of --output are emptied. Give it on the command line, for one run: in a file or the "
+        "environment it would begin again after every crash.",
         default=False,
         off="--no-restart",
     )
