@@ -154,7 +154,7 @@ class Transfer:
             del refused[: len(behind)]
             position = item.after(payload.last)
             await self._commit_if_due(coming=payload.last - payload.first)
-            await self._write_payload(item.records, evolve(payload, after=None if behind else position))
+            await self._write_payload(item, evolve(payload, after=None if behind else position))
             await self._write_refused(behind, position)
             self._advance(item, position, payload.last - payload.first, value, len(behind))
             await self._commit_if_due()
@@ -168,7 +168,8 @@ class Transfer:
         self._tell(item)
         await self._commit_if_due()
 
-    async def _write_payload(self, records: Records, payload: Payload) -> None:
+    async def _write_payload(self, item: Encoded[_Packed], payload: Payload) -> None:
+        records = item.records
         stood = await self._standing.match(records, payload.first, payload.last) if self._standing else 0
         if self._standing and self._standing.ended:
             self._standing = None
@@ -180,6 +181,13 @@ class Transfer:
             return
         loop = asyncio.get_running_loop()
         again = await loop.run_in_executor(None, self.session.packer.pack, records, payload.first + stood, payload.last)
+        if again.too_large:  # a row can compress worse alone than behind others
+            index, reason = again.too_large[0]
+            raise StateContradiction(
+                f"{item.obj.uri}: the row behind row {item.after(index).rows} fitted in one batch with rows that stand "
+                f"in the sink already, and does not without them: {reason}",
+                hint="allow larger batches there (Kafka: the topic's max.message.bytes), and run again",
+            )
         for rest in again.payloads:
             await self.session.write(evolve(rest, after=payload.after if rest.last == payload.last else None))
 
@@ -235,14 +243,10 @@ class Transfer:
         )
 
     def _tell(self, item: Encoded[_Packed]) -> None:
-        running = self._running
-        passed = sum(obj.size or 0 for obj in self.objects[: running.position.object_index])
+        counts = self._running.counts
         self.emit(
             Progressed(
-                rows=running.counts.rows,
-                bad_rows=running.counts.bad_rows,
-                source_bytes=passed + running.position.resume.offset,
-                uri=item.obj.uri,
+                rows=counts.rows, bad_rows=counts.bad_rows, source_bytes=item.source_bytes(), uri=item.obj.uri
             )
         )
 
@@ -296,14 +300,14 @@ class _Standing:
 
     async def match(self, records: Records, first: int, last: int) -> int:
         """How many rows from ``first`` on stand already. ``ended`` is set behind the last of them."""
-        row = first
+        row, loop = first, asyncio.get_running_loop()
         while row < last and not self.ended:
             if self._batch is None or self._at == len(self._batch):
                 self._batch, self._at = await anext(self._batches, None), 0
                 self.ended = self._batch is None
                 continue
             count = min(last - row, len(self._batch) - self._at)
-            equal = equal_rows(records, row, self._batch, self._at, count)
+            equal = await loop.run_in_executor(None, equal_rows, records, row, self._batch, self._at, count)
             row, self._at, self._matched = row + equal, self._at + equal, self._matched + equal
             if equal < count:
                 self._differs()

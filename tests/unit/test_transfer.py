@@ -16,12 +16,14 @@ from csv2kafka.model import (
     Committed,
     Completion,
     Manifest,
+    Packed,
     Payload,
     Progressed,
     Records,
 )
 from csv2kafka.protocols import Lease, Packer, SinkSession
 from csv2kafka.testing import Crash, FakeSource, MemorySink, MemoryStore, run_virtual
+from csv2kafka.testing.memory_sink import MemoryPacker
 from tests.pipelines import URI, Place, Wrapped, csv_text, source_of, until, values
 
 ROWS = 50
@@ -315,6 +317,24 @@ class TestStandingRows:
     def test_a_payload_that_stands_in_part_is_completed(self) -> None:
         place = self.left_by_a_crash()
         del place.sink.rows[25:]
+        run_virtual(place.run())
+        assert place.values == values(ROWS)
+
+    def test_a_row_that_fits_only_behind_them_is_not_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It compresses worse alone, which the packer sees only when the rest of a payload is packed anew."""
+        place = self.left_by_a_crash()
+        del place.sink.rows[25:]
+        pack = MemoryPacker.pack
+
+        def grudging(packer: MemoryPacker, records: Records, first: int = 0, last: int | None = None) -> Packed:
+            if first != 5:
+                return pack(packer, records, first, last)
+            return Packed(payloads=pack(packer, records, 6, last).payloads, too_large=((5, "one byte over"),))
+
+        monkeypatch.setattr(MemoryPacker, "pack", grudging)
+        with pytest.raises(StateContradiction, match=r"the row behind row 25 fitted in one batch .* one byte over"):
+            run_virtual(place.run())
+        monkeypatch.undo()
         run_virtual(place.run())
         assert place.values == values(ROWS)
 
