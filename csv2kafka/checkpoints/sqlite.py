@@ -119,7 +119,10 @@ class SQLiteStore:
     async def save(self, lease: Lease, checkpoint: Checkpoint, manifest: Manifest | None = None) -> None:
         """On the disk on return. StaleLease if the lease is lost, StateContradiction if it is another store's."""
         if lease.store_id != self._id:
-            raise StateContradiction(f"{self._path}: the lease is of store {lease.store_id}, this one is {self._id}")
+            raise StateContradiction(
+                f"{self._path}: the lease is of store {lease.store_id}, this one is {self._id}",
+                hint="save with the store that gave the lease",
+            )
         await self._write(_save, lease.epoch, checkpoint, manifest)
 
     async def jobs(self) -> AsyncIterator[JobStatus]:
@@ -158,6 +161,7 @@ class SQLiteStore:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait({running})
+            running.exception()  # nobody asks for it any more; unseen, asyncio would show its traceback
             raise
 
     def _transaction(self, begin: str, work: Callable[..., T], *args: Any) -> T:
@@ -167,7 +171,10 @@ class SQLiteStore:
             with closing(self._connect("rw")) as db:
                 db.execute(begin)
                 if db.execute("SELECT id FROM store").fetchone() != (self._id,):
-                    raise StateContradiction(f"{self._path}: another database has been put in its place during the run")
+                    raise StateContradiction(
+                        f"{self._path}: another database has been put in its place during the run",
+                        hint="put the first one back, and run the same command again",
+                    )
                 result = work(db, *args)  # what it raises rolls back: the connection is closed without a commit
                 db.execute("COMMIT")
                 return result

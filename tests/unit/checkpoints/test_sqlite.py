@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -330,6 +331,22 @@ class TestRefusals:
         assert taking.cancelled()
         with closing(sqlite3.connect(path)) as db:
             assert db.execute("SELECT epoch, owner FROM leases").fetchall() == [(1, None)]
+
+    async def test_cancelled_what_the_thread_ran_into_is_not_shown_as_a_traceback(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = SQLiteStore(path, busy_seconds=0.2)
+        await save(store)
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            loading = asyncio.create_task(store.load("orders"))
+            await asyncio.sleep(0.05)
+            loading.cancel()
+            await asyncio.wait({loading}, timeout=30)
+            assert loading.cancelled()
+        del loading
+        gc.collect()
+        assert [record.message for record in caplog.records] == []
 
     async def test_a_save_that_fails_changes_nothing(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store = SQLiteStore(path)
