@@ -1,6 +1,7 @@
 """Exactly once: rows and checkpoint in one transaction, and the opening that finds the checkpoint that counts.
 
-docs/guarantees.md tells the steps and their traps; ``open_session`` has them in order.
+``open_session`` has the steps in order, as docs/guarantees.md tells them; their traps are in
+tests/simulation/test_opening_traps.py.
 """
 
 from __future__ import annotations

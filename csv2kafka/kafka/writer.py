@@ -1,6 +1,6 @@
 """Writes record batches in order, up to four in flight, and ends transactions: once, or not at all.
 
-The rules (guarantees.md, "Our own writer"):
+The rules (the traps behind them are in tests/simulation/test_writing_traps.py):
 1. One doubt ends it. A request is sent once; only an answer that says "nothing was done" allows it again.
 2. It never aborts and goes on. Leaving for good, it aborts once, if it knows that nothing is on the way.
 3. One task sends; sequence numbers are given in sending order; timestamps are the time of sending.
