@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from csv2kafka.pipeline import Pipeline
 
 STDIN = ("-",)
+UNREPEATABLE = (
+    "standard input cannot be read again, so this run cannot be resumed: another one is a new job, and sends the rows "
+    "again"
+)
 GO_ON = f"{AGAIN} to go on from there"
 NO_WAY_ON = "standard input cannot be read again: the same command is a new job, and sends its rows behind these"
 
@@ -42,10 +46,7 @@ def run(config: RunConfig, file: Path | None = None) -> int:
     report_file = ReportFile(config.report, taken_by(config, file))
     from_stdin = config.sources == STDIN
     if from_stdin:
-        log.warning(
-            "standard input cannot be read again, so this run cannot be resumed: running it again is a new job, and "
-            "sends the rows again"
-        )
+        log.warning(UNREPEATABLE)
     shown = display(config.progress, run_words(config))
     job = _Job(config, shown)
     failed: BaseException | None = None

@@ -41,7 +41,8 @@ class RunConfig(ReadConfig, ConnectConfig):
     output: str | None = option(
         kinds.optional(kinds.text("FILE", "a file's path", r"[^\0]+")),
         group=TO,
-        help="JSON lines in a file instead of Kafka, with the same guarantees.",
+        help="JSON lines in a file instead of Kafka, with the same guarantees. Never standard output: after a crash "
+        "that cannot be gone on with.",
         default=None,
         example="-o orders.jsonl",
         short="-o",
@@ -150,7 +151,8 @@ class RunConfig(ReadConfig, ConnectConfig):
     report: str | None = option(
         kinds.optional(kinds.text("FILE", "a file's path, or -", r"[^\0]+")),
         group=SEEN,
-        help="Write the report (JSON, see docs/report.md) to this file; - is standard output.",
+        help="Write the report (JSON, see docs/report.md) to this file, which must be new, empty or an earlier "
+        "report; - is standard output.",
         default=None,
         example="--report report.json",
     )
