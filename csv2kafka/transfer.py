@@ -245,9 +245,7 @@ class Transfer:
     def _tell(self, item: Encoded[_Packed]) -> None:
         counts = self._running.counts
         self.emit(
-            Progressed(
-                rows=counts.rows, bad_rows=counts.bad_rows, source_bytes=item.source_bytes(), uri=item.obj.uri
-            )
+            Progressed(rows=counts.rows, bad_rows=counts.bad_rows, source_bytes=item.source_bytes(), uri=item.obj.uri)
         )
 
     def _wrote(self) -> None:

@@ -128,10 +128,9 @@ class _Expected:
         return f"row {number:,} ({item.obj.uri}, line {item.before.line + lines}, byte {item.chunk.offset + start})"
 
     def _tell(self, item: Encoded[None]) -> None:
-        position = item.end()
-        passed = sum(obj.size or 0 for obj in self.objects[: position.object_index])
-        passed += position.resume.offset
-        self.emit(Progressed(rows=self.rows, bad_rows=self.bad_rows, source_bytes=passed, uri=item.obj.uri))
+        self.emit(
+            Progressed(rows=self.rows, bad_rows=self.bad_rows, source_bytes=item.source_bytes(), uri=item.obj.uri)
+        )
 
 
 async def _expected(config: RunConfig, emit: Callable[[Event], None]) -> _Expected:

@@ -15,7 +15,7 @@ from csv2kafka.encoding import JsonEncoder
 from csv2kafka.errors import BadRow, Csv2KafkaError, DataError, Doubt
 from csv2kafka.model import Chunk, Dialect, Position, Records, SourceObject
 from csv2kafka.reading import Encoded, Reading, read_rows
-from csv2kafka.testing import FakeSource, run_virtual
+from csv2kafka.testing import Crash, FakeSource, run_virtual
 from tests.pipelines import Place, Wrapped, csv_text, source_of, values
 
 
@@ -264,6 +264,37 @@ class TestBounds:
         await asyncio.sleep(0.01)
         assert source.bytes_read["rows.csv"] == before
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def test_a_source_cancelled_from_within_is_a_doubt_not_a_wait_without_end(self) -> None:
+        source = source_of(csv_text(7000), block_bytes=100)
+        source.faults.plan("read", asyncio.CancelledError(), nth=3)
+        async with asyncio.timeout(10):
+            found = await read(source)
+        assert isinstance(found.error, Doubt)
+        assert "cancelled from within" in str(found.error)
+        assert 0 < len(found.rows) < 7000
+
+    async def test_what_is_no_exception_ends_it_too(self) -> None:
+        source = source_of(csv_text(7000), block_bytes=100)
+        source.faults.plan("read", Crash(), nth=3)
+        work = asyncio.create_task(read(source))
+        done, _ = await asyncio.wait({work}, timeout=10)
+        assert done
+        with pytest.raises(Crash):
+            await work
+
+    async def test_a_caller_cancelled_while_a_task_is_ended_stays_cancelled(self) -> None:
+        async def end() -> None:
+            going = asyncio.create_task(asyncio.sleep(60))
+            await asyncio.sleep(0)
+            await reading._cancelled(going)
+
+        ending = asyncio.create_task(end())
+        for _ in range(2):  # until it waits for the task to end
+            await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.wait({ending})
+        assert ending.cancelled()
 
 
 class TestPlaces:
