@@ -3,7 +3,7 @@
     lease ─▶ ┌─ open a session ─▶ ask where to go on ─▶ Transfer ─┐─▶ Report
              └──────── wait, growing ◀── any doubt ◀─────────────┘
 
-A crash, a lost broker, a fenced producer and a restart on another machine all take this one way (design.md).
+A crash, a lost broker, a fenced producer and a restart on another machine all take this one way (ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Pipeline:
         self._objects: tuple[SourceObject, ...] = ()
         self._manifest = Manifest()
         self._gone: ConfigError | None = None
-        self._started_at = 0.0
+        self._started_at: float | None = None
         self._reading_begun = False
         self._refused_up_to = 0
         self.report = Report(
@@ -178,6 +178,9 @@ class Pipeline:
         CancelledError; ``report`` says how far it came.
         Raises the errors of ``csv2kafka.errors`` that are not retryable; everything before is committed.
         """
+        if self._started_at is not None:
+            raise RuntimeError("run() was called before: a new Pipeline of the same job goes on where this one ended")
+        self._started_at = asyncio.get_running_loop().time()
         work = asyncio.create_task(self._run())
         try:
             return await asyncio.shield(work)
@@ -192,7 +195,6 @@ class Pipeline:
                 work.exception()
 
     async def _run(self) -> Report:
-        self._started_at = asyncio.get_running_loop().time()
         self._patience.begin()
         try:
             await self._insist(self._pin_objects)
@@ -232,7 +234,7 @@ class Pipeline:
             self._gone = error
             self._know(await self._store.load_manifest(self.job) or Manifest())
             return
-        check_not_written(self._objects, getattr(self._sink, "files", ()))
+        await asyncio.to_thread(check_not_written, self._objects, getattr(self._sink, "files", ()))
         self._know(Manifest(objects=tuple((o.uri, o.size, o.version) for o in self._objects)))
         sizes = [obj.size for obj in self._objects]
         total = None if None in sizes else sum(size or 0 for size in sizes)
@@ -361,7 +363,7 @@ class Pipeline:
             self.report,
             checkpoint=checkpoint,
             rows_this_run=rows,
-            seconds=asyncio.get_running_loop().time() - self._started_at,
+            seconds=asyncio.get_running_loop().time() - (self._started_at or 0.0),
             peak_memory_bytes=peak if sys.platform == "darwin" else peak * 1024,
         )
 

@@ -92,6 +92,12 @@ class TestARun:
         assert [report.checkpoint.counts.rows for report in reports] == [10, 20, 30]
         assert [place.values for place in places] == [values(10), values(20), values(30)]
 
+    async def test_runs_once(self, place: Place) -> None:
+        pipeline = place.pipeline()
+        await pipeline.run()
+        with pytest.raises(RuntimeError, match="a new Pipeline of the same job"):
+            await pipeline.run()
+
     async def test_a_callback_that_blocks_the_loop_is_found_by_the_watcher(self, place: Place) -> None:
         def block(event: Event) -> None:
             end = time.thread_time() + 0.8
