@@ -129,14 +129,15 @@ class SQLiteStore:
         """All jobs, by name. A database that is not there is not made: it has none."""
         if not self._path.exists():
             return
-        columns = "job, checkpoint, owner, coalesce(epoch, 0), heartbeat"
+        columns = "job, checkpoint, owner, coalesce(epoch, 0), heartbeat, space, pid, started"
         rows = await self._read(_select, f"SELECT {columns} FROM jobs LEFT JOIN leases USING (job) ORDER BY job")
-        for job, checkpoint, owner, epoch, heartbeat in rows:
+        for job, checkpoint, owner, epoch, heartbeat, space, pid, started in rows:
             yield JobStatus(
                 checkpoint=checkpoint_from_json(checkpoint, where=self._where(job)),
                 owner=owner,
                 lease_epoch=epoch,
                 heartbeat=datetime.fromisoformat(heartbeat) if owner is not None else None,
+                gone=owner is not None and Process(space=space, pid=pid, started=started).is_gone(),
             )
 
     async def delete(self, job: str) -> None:

@@ -82,6 +82,7 @@ def facts(status: JobStatus) -> dict[str, Any]:
         "committed_at": point.at.isoformat(),
         "run_id": point.run_id,
         "owner": status.owner,
+        "owner_gone": status.gone,
         "lease_epoch": status.lease_epoch,
         "heartbeat": status.heartbeat.isoformat() if status.heartbeat else None,
         "settings": dict(point.settings),
@@ -89,10 +90,10 @@ def facts(status: JobStatus) -> dict[str, Any]:
 
 
 def state(status: JobStatus) -> str:
-    """``complete``, ``held`` (a run has its lease) or ``resumable``."""
+    """``complete``, ``held`` (a run has its lease, and may be alive) or ``resumable``."""
     if status.checkpoint.complete:
         return "complete"
-    return "held" if status.owner else "resumable"
+    return "held" if status.owner and not status.gone else "resumable"
 
 
 def _lines(status: JobStatus) -> Text:
@@ -105,7 +106,7 @@ def _lines(status: JobStatus) -> Text:
     if point.position.uri:
         text.append(f", line {point.position.line:,}")
     if status.owner:
-        text.append(f"\n  held by {_holder(status)}")
+        text.append(f"\n  {'last ' if status.gone else ''}held by {_holder(status)}")
     return text
 
 
@@ -126,4 +127,4 @@ def _state(status: JobStatus) -> Text:
 
 def _holder(status: JobStatus) -> str:
     since = f", last heard {local_time(status.heartbeat)}" if status.heartbeat else ""
-    return f"{status.owner}{since}"
+    return f"{status.owner}{' (process gone)' if status.gone else ''}{since}"

@@ -148,9 +148,11 @@ class Completion:
 
 @frozen(kw_only=True)
 class JobStatus:
-    """One line of ``csv2kafka status``: the checkpoint in a store and who holds its lease (None: nobody)."""
+    """A job of ``csv2kafka status``: the checkpoint in a store and who holds its lease (None: nobody). ``gone``: that
+    process has certainly ended, so the lease is free; False where the store cannot know."""
 
     checkpoint: Checkpoint
     owner: str | None = None
     lease_epoch: int = 0
     heartbeat: datetime | None = None
+    gone: bool = False

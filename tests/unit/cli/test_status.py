@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from csv2kafka.checkpoints.sqlite import SQLiteStore
+from csv2kafka.cli import status as status_command
 from csv2kafka.cli.status import state
 from csv2kafka.model import Checkpoint, Counts, JobStatus, Position, SinkState
 from csv2kafka.model.report import local_time
@@ -129,6 +132,49 @@ def test_a_foreign_file_is_told_and_stays(command: Command, tmp_path: Path) -> N
     assert "letter.txt" in outcome.err
     assert "Traceback" not in outcome.err
     assert path.read_text() == "Dear Sir or Madam"
+
+
+KILLED = """
+import asyncio, os, sys
+from csv2kafka.checkpoints.sqlite import SQLiteStore
+from tests.unit.cli.test_status import checkpoint
+async def hold():
+    store = SQLiteStore(sys.argv[1])
+    async with store.lease("half", "run 1") as lease:
+        await store.save(lease, checkpoint("half", complete=False))
+        os._exit(0)
+asyncio.run(hold())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it is not certain")
+def test_a_dead_holder_is_told(command: Command, tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "jobs.db")], cwd=root, check=True, timeout=60)
+    argv = ["status", "--checkpoints", f"sqlite:///{tmp_path}/jobs.db"]
+    told = command(*argv).out
+    assert "  resumable  " in told
+    assert "  last held by run 1 (process gone), last heard " in told
+    (facts,) = json.loads(command(*argv, "--json").out)
+    assert (facts["state"], facts["owner"], facts["owner_gone"]) == ("resumable", "run 1", True)
+
+
+def test_a_live_holder_is_told(command: Command, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    told = []
+
+    async def hold() -> None:
+        store = SQLiteStore(tmp_path / "jobs.db")
+        async with store.lease("half", "run 1") as lease:
+            assert lease is not None
+            await store.save(lease, checkpoint("half", complete=False))
+            told.append(await asyncio.to_thread(command, "status", "--checkpoints", url))
+
+    with pytest.MonkeyPatch.context() as patched:  # signals are the main thread's
+        patched.setattr(status_command, "run_until_signalled", lambda work: asyncio.run(work()))
+        asyncio.run(hold())
+    assert "  held  " in told[0].out
+    assert "  held by run 1, last heard " in told[0].out
 
 
 def test_a_held_job() -> None:
