@@ -17,7 +17,7 @@ from csv2kafka.kafka import checks
 from csv2kafka.kafka.port import Broker, Producer, TopicFacts
 from csv2kafka.kafka.reconcile import Standing
 from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable, with_producer
-from csv2kafka.kafka.writer import ProducerState, Writer
+from csv2kafka.kafka.writer import ProducerState, Writer, repeated
 from csv2kafka.model import Checkpoint, Completion, Payload, Records, Target
 from csv2kafka.protocols import Job, Lease
 
@@ -94,7 +94,7 @@ async def _successor(settings: SinkSettings, broker: Broker, stored: Checkpoint 
         epoch = stored.sink.producer_epoch
         if epoch < LAST_EPOCH:
             return Producer(producer_id=stored.sink.producer_ids[-1], epoch=epoch + 1)
-    return await broker.init_producer(None, timeout_ms=settings.transaction_timeout_ms)
+    return await repeated(lambda: broker.init_producer(None, timeout_ms=settings.transaction_timeout_ms))
 
 
 @define(eq=False, kw_only=True)

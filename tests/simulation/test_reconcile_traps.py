@@ -312,6 +312,18 @@ class TestStops:
 
 
 class TestProducer:
+    def test_a_coordinator_that_loads_is_asked_again_in_the_same_session(self) -> None:
+        async def test(net: Network) -> None:
+            net.faults = lambda request: (
+                Fault(code=14) if request.operation == "init_producer" and request.nth < 4 else None
+            )
+            run = at_least_once(net, MemoryStore())
+            await run.run()
+            assert run.sessions == 1
+            assert visible(net) == expected(run.rows)
+
+        played(test)()
+
     def test_a_successor_has_the_next_epoch(self) -> None:
         async def test(net: Network) -> None:
             store = MemoryStore()
