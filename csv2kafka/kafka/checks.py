@@ -30,10 +30,7 @@ async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool
     facts = await broker.topic(target.topic)
     if facts is None and create:
         await broker.create_topic(target.topic, partitions=target.partition + 1, config={})
-        for _ in range(100):
-            if (facts := await broker.topic(target.topic)) is not None:
-                break
-            await asyncio.sleep(0.1)
+        facts = await broker.topic(target.topic)
     if facts is None:
         raise TopicMissing(
             f"there is no topic {target.topic} ({flag})",

@@ -153,7 +153,8 @@ class Broker(Protocol):
         ...
 
     async def create_topic(self, name: str, *, partitions: int, config: Mapping[str, str]) -> None:
-        """With the cluster's default replication. A topic that exists already is not an error."""
+        """With the cluster's default replication; on return it is there and can be used. A topic that exists already
+        is not an error."""
         ...
 
     async def init_producer(self, transactional_id: str | None, *, timeout_ms: int) -> Producer:
