@@ -244,7 +244,7 @@ def test_a_report_may_be_an_empty_file_a_hidden_one_or_a_pipe(
         assert command("run", "exports", "-o", "out", "--report", report).code == 0
         assert json.loads(Path(report).read_text())["rows"] == 1200
     os.mkfifo("pipe")
-    reading = os.open("pipe", os.O_RDWR)  # so that writing need not wait for a reader
+    reading = os.open("pipe", os.O_RDWR | os.O_NONBLOCK)  # a reader, and no wait for a writer
     try:
         assert command("run", "exports", "-o", "out", "--report", "pipe").code == 0
         assert json.loads(os.read(reading, 1 << 16))["rows"] == 1200
