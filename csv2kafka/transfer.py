@@ -38,6 +38,8 @@ from csv2kafka.model.compare import equal_rows
 from csv2kafka.protocols import CheckpointStore, Job, Lease, SinkSession
 from csv2kafka.reading import Encoded, Reading, read_rows
 
+EVENT_SOURCES = 1000
+
 OnBadRow = Literal["fail", "skip", "dead-letter"]
 
 
@@ -341,7 +343,9 @@ def _failed(row: DeadLetter) -> BadRow:
 
 
 def _completion(checkpoint: Checkpoint, objects: Sequence[SourceObject]) -> bytes:
-    """The completion event's JSON: what a consumer needs to know that every row is there, and which."""
+    """The completion event's JSON: what a consumer needs to know that every row is there, and which.
+
+    Of very many objects it names the first; the event has to fit into a record."""
     event = {
         "event": "csv2kafka.complete",
         "job": checkpoint.job,
@@ -351,7 +355,9 @@ def _completion(checkpoint: Checkpoint, objects: Sequence[SourceObject]) -> byte
         "content_hash": str(checkpoint.content_hash),
         "first_offset": checkpoint.sink.first_offset,
         "next_offset": checkpoint.sink.offsets.get(Target.DATA.value),
-        "sources": [{"uri": obj.uri, "size": obj.size, "version": obj.version} for obj in objects],
+        "objects": len(objects),
+        "manifest_digest": checkpoint.manifest_digest,
+        "sources": [{"uri": o.uri, "size": o.size, "version": o.version} for o in objects[:EVENT_SOURCES]],
         "at": checkpoint.at.isoformat(),
     }
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()

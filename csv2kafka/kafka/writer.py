@@ -21,8 +21,8 @@ from typing import TypeVar
 from attrs import define, field
 from typing_extensions import Buffer
 
-from csv2kafka.errors import Csv2KafkaError, Doubt, StateContradiction
-from csv2kafka.kafka.port import Broker, NothingDone, Producer, TopicPartition
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction
+from csv2kafka.kafka.port import Broker, BrokerError, Fenced, NothingDone, Producer, TopicPartition
 from csv2kafka.kernel import stamp
 
 IN_FLIGHT = 4  # brokers remember the last five batches of a producer
@@ -144,7 +144,7 @@ class Writer:
             if for_good and self.in_transaction:
                 async with asyncio.timeout(LEAVING_SECONDS):
                     while self.state.unconfirmed and not self._uncertain:
-                        with contextlib.suppress(StateContradiction):
+                        with contextlib.suppress(StateContradiction, BrokerError, ConfigError):
                             await self._settle_oldest()
                     if not self._uncertain:
                         await self._end_transaction(commit=False)
@@ -199,8 +199,16 @@ class Writer:
         sent = self.state.unconfirmed[0]
         assert sent.answer is not None
         await asyncio.wait({sent.answer})  # a caller that is cancelled here has put nothing in doubt
-        with self._no_doubt():
-            base = sent.answer.result()
+        uncertain = self._uncertain
+        try:
+            with self._no_doubt():
+                base = sent.answer.result()
+        except (BrokerError, ConfigError) as error:
+            if self._transactional_id is not None and not isinstance(error, Fenced):
+                # An answer, if not the one we wanted: nothing of this batch is on its way any more.
+                self.state.unconfirmed.popleft()
+                self._uncertain = uncertain
+            raise
         self.state.unconfirmed.popleft()
         expected = self.next_offsets.get(sent.target, 0)
         if base < expected:

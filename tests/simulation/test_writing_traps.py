@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-from csv2kafka.errors import Csv2KafkaError, Doubt, StateContradiction, TakenOver
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction, TakenOver
 from csv2kafka.kafka.port import BrokerError, Fenced
 from tests.simulation.broker import Fault, Network
 from tests.simulation.job import CHECKPOINTS, DATA, Run, advanced, expected, payload, visible
@@ -282,6 +282,19 @@ class TestLeaving:
                 await asyncio.sleep(0)
                 before = len(net.sent)
             assert [(r.operation, r.commit) for r in net.sent[before:]] == [("end_transaction", False)]
+
+        played(test)()
+
+    def test_a_batch_refused_for_good_aborts_at_once(self) -> None:
+        """Else the open transaction would hide other jobs' checkpoints until it times out."""
+        too_large = 10
+
+        async def test(net: Network) -> None:
+            net.faults = on("produce", FIRST_ROWS, Fault(code=too_large))
+            run = Run(network=net)
+            with pytest.raises(ConfigError, match="MESSAGE_TOO_LARGE"):
+                await run.one_session()
+            assert (net.sent[-1].operation, net.sent[-1].commit) == ("end_transaction", False)
 
         played(test)()
 
