@@ -28,13 +28,15 @@ from csv2kafka.model import Block, Broken, Chunk, Dialect, Position, Records, So
 from csv2kafka.protocols import Encoder, Source
 
 T = TypeVar("T")
-_Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]"] | BaseException | None
+_Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]", int] | BaseException | None  # int: bytes under way
 
-CHUNK_BYTES = 512 << 10  # smaller is faster (caches) and lighter, larger compresses better
+CHUNK_BYTES = 512 << 10  # of text; smaller is faster (caches) and lighter, larger compresses better
+SMALLEST_CHUNK_BYTES = 1 << 10
+ENCODED_BYTES = 2 << 20  # about what a chunk may become: JSON repeats the header in every row
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n|\Z)")
 
 READ_AHEAD_BLOCKS = 3  # of 1–4 MiB each
-ENCODE_AHEAD_BYTES = 2 << 20  # of source text being encoded, or encoded and waiting
+ENCODE_AHEAD_BYTES = 6 << 20  # about what is being encoded, or encoded and waiting
 
 
 @frozen(kw_only=True, eq=False)
@@ -166,6 +168,7 @@ class _ObjectRows(Generic[T]):
     _blocks: asyncio.Queue[Block | BaseException | None] = field(factory=lambda: asyncio.Queue(READ_AHEAD_BLOCKS))
     _kept: deque[Block] = Factory(deque)  # not yet confirmed by a chunk that ended on a boundary
     _ended: bool = False
+    _growth: float = 0.0  # bytes of values and keys for each byte of text; 0: not known yet
     _failed: BaseException | None = None  # what ended the blocks; framing anew meets it again
 
     async def run(self, position: Position, header: tuple[str, ...] | None) -> AsyncGenerator[Encoded[T], None]:
@@ -195,9 +198,20 @@ class _ObjectRows(Generic[T]):
             columns=reading.columns,
             has_header=reading.has_header,
             max_record=reading.max_record,
-            chunk_bytes=CHUNK_BYTES,
+            chunk_bytes=self._chunk_bytes,
             exact=exact,
         )
+
+    def _chunk_bytes(self, header: tuple[str, ...]) -> int:
+        """Chunks are the smaller the more their rows grow by encoding; supposed from the header, then observed."""
+        if not self._growth:  # at worst a row is nothing but delimiters
+            self._growth = 1 + sum(len(name) + 6 for name in header) / max(1, len(header))
+        return min(CHUNK_BYTES, max(SMALLEST_CHUNK_BYTES, int(ENCODED_BYTES / self._growth)))
+
+    def _observe(self, chunk: Chunk, records: Records) -> None:
+        if chunk.data:
+            encoded = len(memoryview(records.values)) + len(memoryview(records.keys or b""))
+            self._growth = max(1.0, encoded / len(chunk.data))
 
     async def _prefetch(self, position: Position) -> None:
         try:
@@ -221,8 +235,9 @@ class _ObjectRows(Generic[T]):
             while (entry := await ready.get()) is not None:
                 if isinstance(entry, BaseException):
                     raise entry
-                chunk, future = entry
+                chunk, future, size = entry
                 records, extra = await future
+                self._observe(chunk, records)
                 before = evolve(
                     position,
                     offset=chunk.offset,
@@ -235,7 +250,7 @@ class _ObjectRows(Generic[T]):
                 position = item.end()
                 yield item
                 self._forget(position.offset)
-                room.give(len(chunk.data))
+                room.give(size)
                 if records.unfinished:
                     return
                 if chunk.broken is not None:
@@ -255,8 +270,9 @@ class _ObjectRows(Generic[T]):
                 block = kept.popleft() if kept else await self._next_block()
                 frame = framer.finish if block is None else partial(framer.feed, block)
                 for chunk in await loop.run_in_executor(None, frame):
-                    await room.take(len(chunk.data))
-                    ready.put_nowait((chunk, loop.run_in_executor(None, self._encode, chunk)))
+                    size = int(len(chunk.data) * max(1.0, self._growth))
+                    await room.take(size)
+                    ready.put_nowait((chunk, loop.run_in_executor(None, self._encode, chunk), size))
                     if chunk.broken is not None or chunk.last:
                         ready.put_nowait(None)
                         return

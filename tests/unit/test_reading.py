@@ -249,6 +249,19 @@ class TestBounds:
         assert kept[-1] == 0
         assert max(kept) <= reading.ENCODE_AHEAD_BYTES + 5 * 100
 
+    async def test_rows_that_grow_by_encoding_come_in_smaller_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """JSON repeats the header in every row: two bytes of text become some ten thousand."""
+        monkeypatch.setattr(reading, "CHUNK_BYTES", 512 << 10)
+        monkeypatch.setattr(reading, "ENCODE_AHEAD_BYTES", 6 << 20)
+        text = b"n" * 10_000 + b"\n" + b"1\n" * 2000
+        source = source_of(text, block_bytes=1 << 20)
+        objects = [obj async for obj in source.objects()]
+        rows = read_rows(Reading(source=source, encoder=JsonEncoder()), objects, Position(), (), _nothing)
+        async with aclosing(rows):
+            sizes = [len(memoryview(item.records.values)) async for item in rows]
+        assert sum(sizes) > 20 << 20
+        assert max(sizes) < 6 << 20
+
     async def test_a_chunk_above_the_bound_passes_alone(self) -> None:
         source = source_of(b"id\n1\n" + b"x" * 5000 + b"\n2\n", block_bytes=100)
         assert [len(row) for row in (await read(source)).rows] == [10, 5009, 10]
