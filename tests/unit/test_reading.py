@@ -259,7 +259,7 @@ class TestBounds:
         rows = read_rows(Reading(source=source, encoder=JsonEncoder()), objects, Position(), (), _nothing)
         async with aclosing(rows):
             sizes = [len(memoryview(item.records.values)) async for item in rows]
-        assert sum(sizes) > 20 << 20
+        assert sum(sizes) > 15 << 20
         assert max(sizes) < 6 << 20
 
     async def test_a_chunk_above_the_bound_passes_alone(self) -> None:
