@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ class TestCommits:
         place = Place(source_of(TEXT))
         await place.run(checkpoint_rows=10)
         rows = [0, *self.rows_at_commits(place)]
-        steps = [after - before for before, after in zip(rows, rows[1:], strict=False)]
+        steps = [after - before for before, after in pairwise(rows)]
         assert max(steps) <= 10
         assert sum(steps) == ROWS
 
