@@ -8,6 +8,7 @@ out only by the successor's first batch.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from attrs import define, evolve
@@ -22,6 +23,8 @@ from csv2kafka.model import Checkpoint, Completion, Payload, Records, Target
 from csv2kafka.protocols import Job, Lease
 
 LAST_EPOCH = 32766  # a producer's epoch is 16 bits; behind it a new id begins
+
+_log = logging.getLogger(__name__)
 
 
 async def open_session(
@@ -40,7 +43,12 @@ async def open_session(
         await _check(settings, broker, job, known, topics.data, run)
     if run.producer is None:
         if stored is not None and not stored.complete:
-            await asyncio.sleep(settings.request_seconds)  # until nothing of a dead run can be on its way
+            _log.warning(
+                "job %s: waiting %g s (request_timeout_ms), until nothing that an earlier run sent can be on its way",
+                job.name,
+                settings.request_seconds,
+            )
+            await asyncio.sleep(settings.request_seconds)
         run.producer = ProducerState(await _successor(settings, broker, stored, run))
     writer = run.writer = Writer(
         broker, run.producer, transactional_id=None, clock=settings.clock, next_offsets=run.next_offsets

@@ -186,11 +186,21 @@ def _key(kind: str, job: str) -> bytes:
     return f"{kind}/{job}".encode()
 
 
+def warning(facts: TopicFacts) -> str | None:
+    """A sentence where it cannot be told whether the topic is safe; None where it can."""
+    if "cleanup.policy" in facts.config:
+        return None
+    return (
+        f"checkpoint topic {facts.name}: its settings may not be described, so it is not known whether it keeps "
+        "checkpoints: see that it has cleanup.policy=compact and unclean.leader.election.enable=false"
+    )
+
+
 def _refuse_unsafe(facts: TopicFacts) -> None:
     """Anything but plain compaction would forget a job's checkpoint one day, and it would start again."""
     policy = facts.config.get("cleanup.policy")
     if policy is None:
-        return  # describing configuration is not allowed to us: said as a warning elsewhere
+        return  # describing configuration is not allowed to us: ``warning`` says so
     if policy.strip() != "compact":
         raise ConfigError(
             f"checkpoint topic {facts.name} has cleanup.policy={policy}, it must be exactly compact",

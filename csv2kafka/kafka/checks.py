@@ -7,6 +7,7 @@ is the user's decision, never ours.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import aclosing
 
 from csv2kafka.errors import NotAuthorized, StateContradiction, TopicMissing
@@ -23,6 +24,8 @@ DECIDE = (
     "see what happened to it; --restart forgets the checkpoint and begins at row 0 (rows that stand there stay, and "
     "are sent again)"
 )
+
+_log = logging.getLogger(__name__)
 
 
 async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool, flag: str) -> TopicFacts:
@@ -119,6 +122,14 @@ async def log_reaches(broker: Broker, target: TopicPartition, expected: int, *, 
     """
     ends = await broker.log_ends(target)
     if ends.end < expected:
+        _log.warning(
+            "%s ends at offset %d, though %d had been reached; asking again in %g s, because a leader that has just "
+            "come up may not know better yet",
+            target,
+            ends.end,
+            expected,
+            wait,
+        )
         await asyncio.sleep(wait)
         ends = await broker.log_ends(target, refresh=True)
     if ends.end < expected:

@@ -6,6 +6,7 @@ tests/simulation/test_opening_traps.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 from attrs import define, evolve
@@ -21,6 +22,8 @@ from csv2kafka.model import Checkpoint, Completion, Payload, Records
 from csv2kafka.protocols import Job, Lease
 
 TRANSACTIONAL_ID_PREFIX = "csv2kafka."
+
+_log = logging.getLogger(__name__)
 
 
 async def open_session(
@@ -89,6 +92,8 @@ class _Opening:
             self.broker, self.settings.checkpoints.topic, min_insync_replicas=replicas
         )
         checks.allowed(facts, Operation.READ, Operation.WRITE)
+        if not self.run.owner.begun and (text := checkpoint_topic.warning(facts)) is not None:
+            _log.warning("%s", text)
         size, limit = len(self._manifest_record()), checks.batch_limit(facts)
         if size > limit:
             raise ConfigError(

@@ -22,7 +22,7 @@ from csv2kafka.kernel import unpack_batch
 HANGING_SECONDS = 15 * 60 + 30.0
 READ_BYTES = 4 << 20
 PAUSE = 0.05
-SILENT_SECONDS = 5.0
+SILENT_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 

@@ -244,6 +244,20 @@ class TestBefore:
 
         played(test)()
 
+    def test_a_checkpoint_topic_that_may_not_be_described_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def test(net: Network) -> None:
+            await begun(net)
+            config = dict(net.cluster.topics[CHECKPOINTS.topic].config)
+            await Run(network=net, name="described").run()
+            assert caplog.messages == []
+            net.cluster.topics[CHECKPOINTS.topic].config.clear()
+            await Run(network=net, name="next").run()
+            net.cluster.topics[CHECKPOINTS.topic].config.update(config)
+
+        played(test)()
+        (told,) = caplog.messages
+        assert told.startswith("checkpoint topic csv2kafka-checkpoints: its settings may not be described")
+
     def test_the_checkpoint_topic_is_made_safe(self) -> None:
         async def test(net: Network) -> None:
             net.cluster.topics[DATA.topic].config["min.insync.replicas"] = "2"
