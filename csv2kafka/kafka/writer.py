@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import struct
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
@@ -23,19 +23,19 @@ from typing_extensions import Buffer
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction
 from csv2kafka.kafka.port import Broker, BrokerError, Fenced, NothingDone, Producer, TopicPartition
-from csv2kafka.kernel import stamp
+from csv2kafka.kernel import batch_header, stamp
 
 IN_FLIGHT = 4  # brokers remember the last five batches of a producer
 IN_FLIGHT_BYTES = 32 << 20  # a batch that is larger goes alone
 REPEAT_SECONDS = 60.0  # markers of the transaction before, or a coordinator that loads, are done long before
 FIRST_REPEAT_PAUSE = 0.002
 LONGEST_REPEAT_PAUSE = 0.25
+SILENT_SECONDS = 2.0
 LEAVING_SECONDS = 2.0
 
 _SEQUENCES = 1 << 31  # they are counted modulo this: ten records at 2147483646 are followed by 8
-_RECORD_COUNT = struct.Struct(">i")
-_RECORD_COUNT_AT = 57
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -63,14 +63,18 @@ class ProducerState:
 async def repeated(request: Callable[[], Awaitable[_T]]) -> _T:
     """The answer to ``request``, sent again for as long as the answer is that nothing was done (bounded)."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + REPEAT_SECONDS
-    pause = FIRST_REPEAT_PAUSE
+    began = loop.time()
+    pause, said = FIRST_REPEAT_PAUSE, False
     while True:
         try:
             return await request()
-        except NothingDone:
-            if loop.time() + pause > deadline:
+        except NothingDone as error:
+            waited = loop.time() - began
+            if waited + pause > REPEAT_SECONDS:
                 raise
+            if waited > SILENT_SECONDS and not said:
+                said = True
+                _log.warning("asking again, for %g s at most: %s", REPEAT_SECONDS, error.message)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_REPEAT_PAUSE)
 
@@ -171,7 +175,7 @@ class Writer:
         await self._broker.end_transaction(self._transactional_id, self.state.producer, commit=commit)
 
     def _send(self, target: TopicPartition, batch: bytearray) -> None:
-        (records,) = _RECORD_COUNT.unpack_from(batch, _RECORD_COUNT_AT)
+        records = batch_header(batch).record_count
         sequence = self.state.sequences.get(target, 0)
         stamp(
             batch,

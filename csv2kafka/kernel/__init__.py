@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from csv2kafka.kernel._python import (
+        BODY_AT,
         COMPRESSIONS,
         DEFAULT_COMPRESSION,
         HEADER_BYTES,
         Batch,
+        BatchHeader,
         FirstRecord,
         Header,
+        batch_header,
         digest,
         encode_json,
         encode_raw,
@@ -32,13 +35,16 @@ if TYPE_CHECKING:
 NAME = "python"
 
 __all__ = [
+    "BODY_AT",
     "COMPRESSIONS",
     "DEFAULT_COMPRESSION",
     "HEADER_BYTES",
     "NAME",
     "Batch",
+    "BatchHeader",
     "FirstRecord",
     "Header",
+    "batch_header",
     "digest",
     "encode_json",
     "encode_raw",

@@ -243,7 +243,7 @@ def test_nothing_was_done_is_asked_again_in_the_same_session(operation: str, cod
     played(test)()
 
 
-def test_nothing_was_done_has_a_bound() -> None:
+def test_nothing_was_done_has_a_bound_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def test(net: Network) -> None:
         net.faults = lambda request: Fault(code=51) if request.operation == "init_producer" else None
         run = Run(network=net)
@@ -251,6 +251,8 @@ def test_nothing_was_done_has_a_bound() -> None:
             await asyncio.wait_for(run.one_session(), 100)
 
     played(test)()
+    (told,) = caplog.messages
+    assert told.startswith("asking again, for 60 s at most: ")
 
 
 def test_complete_is_seen_only_behind_every_row() -> None:
