@@ -16,6 +16,7 @@ from attrs import define, frozen
 
 from csv2kafka import registry
 from csv2kafka.config import RunConfig
+from csv2kafka.config.option import options
 from csv2kafka.errors import ConfigError
 from csv2kafka.kafka import checkpoint_topic, checks
 from csv2kafka.kafka.client import broker_factory
@@ -77,12 +78,13 @@ async def verify(config: RunConfig, *, on_event: Callable[[Event], None] | None 
 
     Raises ConfigError for what is not there, and the errors of reading; a difference is in the report.
     """
+    output = _output_file(config)
     expected = await _expected(config, on_event or (lambda _: None))
     started = asyncio.get_running_loop().time()
     found = _Found()
     async with aclosing(expected.chunks()) as chunks:
-        if config.output is not None:
-            difference = await _compare_file(chunks, expected, Path(config.output))
+        if output is not None:
+            difference = await _compare_file(chunks, expected, output)
         else:
             async with broker_factory({"bootstrap_servers": config.bootstrap_servers, **config.kafka})() as broker:
                 difference = await _compare_partition(broker, config, chunks, expected, found)
@@ -314,6 +316,17 @@ async def _prefetched(batches: AsyncGenerator[_Batch, None]) -> AsyncGenerator[_
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _output_file(config: RunConfig) -> Path | None:
+    """The file to read back; None if it is a topic. ConfigError for a destination of a plug-in."""
+    path = registry.output_file(config)
+    if path is None and config.output is not None:
+        raise ConfigError(
+            f"{options(RunConfig)['output'].label}: this destination cannot be verified, found {config.output!r}",
+            hint="verify reads a topic or a file back; for others see what their package offers",
+        )
+    return path
 
 
 async def _compare_file(chunks: AsyncIterator[Encoded[None]], expected: _Expected, path: Path) -> str | None:

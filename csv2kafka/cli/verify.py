@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from attrs import evolve
 
-from csv2kafka import registry
 from csv2kafka.cli.failure import as_error
 from csv2kafka.cli.options import configured, loaded, not_for_verify
 from csv2kafka.cli.progress import display, ticking
@@ -15,8 +13,8 @@ from csv2kafka.cli.progress.outcome import counted
 from csv2kafka.cli.progress.words import verify_words
 from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
-from csv2kafka.config import RunConfig, options
-from csv2kafka.errors import ConfigError, DataError, TopicMissing
+from csv2kafka.config import RunConfig
+from csv2kafka.errors import DataError, TopicMissing
 from csv2kafka.model.report import VerifyReport
 
 AGAIN = "nothing is kept of a comparison that was stopped: the next one begins anew"
@@ -33,7 +31,7 @@ def command(as_json: bool, **flags: Any) -> int:
     Give it the command line of the run, with verify for run: options that matter to a run alone (--create-topic,
     --report and others) are taken and not looked at.
     """
-    config = verifiable(loaded(RunConfig, flags))
+    config = loaded(RunConfig, flags)
     shown = display(config.progress, verify_words(config))
 
     async def work() -> VerifyReport:
@@ -57,19 +55,6 @@ def command(as_json: bool, **flags: Any) -> int:
     with results():
         click.echo(found.to_json() if as_json else "\n".join(lines(found)))
     return 0 if found.equal else DataError.exit_code
-
-
-def verifiable(config: RunConfig) -> RunConfig:
-    """The configuration, with --output as a path. Raises ConfigError for a destination of a plug-in."""
-    if config.output is None:
-        return config
-    path = registry.output_file(config)
-    if path is None:
-        raise ConfigError(
-            f"{options(RunConfig)['output'].label}: this destination cannot be verified, found {config.output!r}",
-            hint="verify reads a topic or a file back; for others see what their package offers",
-        )
-    return evolve(config, output=str(path))
 
 
 def lines(found: VerifyReport) -> list[str]:

@@ -345,6 +345,9 @@ class TestFile:
         report = self.verified(place, output)
         assert (report.equal, report.rows, report.first_offset) == (True, ROWS, None)
 
+    def test_given_as_a_url(self, place: Place, output: Path) -> None:
+        assert simulate(place.verify(output=output.as_uri())).equal
+
     def test_a_value_that_changed(self, place: Place, output: Path) -> None:
         lines = output.read_bytes().splitlines(keepends=True)
         lines[30] = lines[30].replace(b"name 30", b"name 31")
