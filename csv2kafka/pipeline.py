@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import random
 import resource
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from attrs import evolve
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 7.0  # to commit what is on the way when asked to stop
 CLOSE_SECONDS = 2.0  # then, to let go of everything
+LOST_SECONDS = 5.0  # after the lease is lost, for the session to end; it takes 2 s at most where all is well
 
 T = TypeVar("T")
 
@@ -66,6 +68,7 @@ class Pipeline:
     connect_timeout (seconds): give up if nothing ever answered. give_up_after (seconds, None: never): give up
     when what was lost does not come back.
     on_event: told of progress, from the loop; must not block.
+    draw (0 to 1): shortens pauses; replaced in tests.
 
     Raises ConfigError with all problems at once. Several pipelines can run in one loop.
     """
@@ -87,10 +90,11 @@ class Pipeline:
         checkpoint_rows: int | None = None,
         on_bad_row: OnBadRow = "fail",
         restart: bool = False,
-        on_foreign: str = "stop",
+        on_foreign: Literal["stop", "resend"] = "stop",
         connect_timeout: float = 60.0,
         give_up_after: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         encoder_dialect: Dialect | None = getattr(encoder, "dialect", None)
         dialect = dialect or encoder_dialect or Dialect()
@@ -123,14 +127,18 @@ class Pipeline:
         self._checkpoint_rows = checkpoint_rows
         self._on_bad_row: OnBadRow = on_bad_row
         self._restart = restart
-        self._on_foreign = on_foreign
+        self._on_foreign: Literal["stop", "resend"] = on_foreign
         self._on_event = on_event
         self.run_id = uuid.uuid4().hex
         self._owner = f"run {self.run_id[:8]} (process {os.getpid()} on {platform.node()})"
         self.job = job or registry.job_name(source.uri, sink.destination, run_id=self.run_id)
         self._stop = asyncio.Event()
         self._patience = Patience(
-            connect_timeout=connect_timeout, give_up_after=give_up_after, stop=self._stop, tell=self._emit
+            connect_timeout=connect_timeout,
+            give_up_after=give_up_after,
+            stop=self._stop,
+            tell=self._emit,
+            draw=draw,
         )
         self._objects: tuple[SourceObject, ...] = ()
         self._manifest = Manifest()
@@ -252,13 +260,11 @@ class Pipeline:
             await asyncio.wait({work, heart}, return_when=asyncio.FIRST_COMPLETED)
             if heart.done() and not work.done():
                 work.cancel()
-                await asyncio.wait({work})
+                await asyncio.wait({work}, timeout=LOST_SECONDS)
                 heart.result()  # StaleLease
             return await work
         finally:
-            for task in (work, heart):
-                task.cancel()
-            await asyncio.gather(work, heart, return_exceptions=True)
+            await _ended(work, heart)
 
     async def _sessions(self, lease: Lease | None, stored: Checkpoint | None) -> Report:
         """Sessions, one after another, until one reaches the end."""
@@ -317,7 +323,7 @@ class Pipeline:
             manifest=self._manifest,
             check=self._check,
             restart=self._restart,
-            on_foreign="resend" if self._on_foreign == "resend" else "stop",
+            on_foreign=self._on_foreign,
         )
 
     @property
@@ -387,6 +393,16 @@ class Pipeline:
                 self.report = evolve(self.report, bad_rows=(*self.report.bad_rows, event.row))
         if self._on_event is not None:
             self._on_event(event)
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """End them, and wait for that: what does not let itself be ended is left behind."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=LOST_SECONDS)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # say that it was seen
 
 
 async def _heartbeat(lease: Lease) -> None:

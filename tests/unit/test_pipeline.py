@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ from csv2kafka.errors import (
     TakenOver,
     Unreachable,
 )
-from csv2kafka.model import Checkpoint, Committed, Dialect, Event, SessionOpened, Started, Waiting
+from csv2kafka.model import Checkpoint, Committed, Dialect, Event, SessionOpened, SourceObject, Started, Waiting
 from csv2kafka.protocols import LEASE_SECONDS, Job, Lease
 from csv2kafka.sinks.kafka import KafkaSink
 from csv2kafka.testing import Crash, FakeSource, MemorySink, MemoryStore, run_virtual
@@ -133,6 +133,13 @@ class TestAfterADoubt:
         longest = [min(30.0, 0.1 * 2**wait.attempt) for wait in waits]
         assert all(most / 2 <= wait.seconds <= most for wait, most in zip(waits, longest, strict=True))
         assert place.values == values(ROWS)
+
+    def test_pauses_are_drawn(self, place: Place) -> None:
+        for nth in range(2, 5):
+            place.sink.faults.plan("commit", Doubt("away"), nth=nth)
+        drawn = iter([0.0, 0.5, 1.0])
+        run_virtual(place.run(checkpoint_rows=7, draw=lambda: next(drawn)))
+        assert [wait.seconds for wait in place.told(Waiting)] == pytest.approx([0.1, 0.3, 0.8])
 
     def test_it_goes_on_trying_for_ever(self, place: Place) -> None:
         """Eight hours; more than a thousand attempts."""
@@ -250,6 +257,20 @@ class TestGivingUp:
         assert place.values == values(ROWS)
 
 
+class _Stubborn(FakeSource):
+    """Does not let itself be cancelled."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(files)
+        self.released = asyncio.Event()
+
+    async def read(self, obj: SourceObject, offset: int) -> AsyncIterator[bytes]:
+        while not self.released.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.released.wait()
+        yield b""
+
+
 class TestTakenOver:
     def test_the_lease_lost_nothing_more_is_written(self) -> None:
         """It slept past its lease; another run has it. The sink would know; here it is not even asked."""
@@ -268,6 +289,23 @@ class TestTakenOver:
                 await run
             assert place.values == before
             assert asyncio.get_running_loop().time() < LEASE_SECONDS
+
+        run_virtual(main())
+
+    def test_the_lease_lost_a_source_that_does_not_let_go_is_left_behind(self) -> None:
+        place = Place(_Stubborn({"rows.csv": TEXT}))
+
+        async def main() -> None:
+            run = asyncio.create_task(place.run())
+            await until(lambda: bool(place.told(SessionOpened)))
+            place.store._epochs["job"] += 1
+            holder = place.store._holders["job"]
+            place.store._holders["job"] = evolve(holder, epoch=place.store._epochs["job"], owner="another")
+            with pytest.raises(StaleLease, match="another"):
+                await run
+            assert asyncio.get_running_loop().time() < LEASE_SECONDS + 15
+            place.source.released.set()  # type: ignore[attr-defined]
+            await asyncio.sleep(10)
 
         run_virtual(main())
 
