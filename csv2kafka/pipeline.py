@@ -26,6 +26,7 @@ from csv2kafka import registry
 from csv2kafka.checks import check_checkpoint, check_not_written, check_options
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, Unreachable
 from csv2kafka.model import (
+    DEFAULT_MAX_RECORD,
     Checkpoint,
     Committed,
     Dialect,
@@ -40,7 +41,7 @@ from csv2kafka.model import (
 from csv2kafka.model.report import BAD_ROWS_NAMED, Report
 from csv2kafka.patience import Patience
 from csv2kafka.protocols import HEARTBEAT_SECONDS, CheckpointStore, Encoder, Job, Lease, Sink, Source
-from csv2kafka.reading import Reading
+from csv2kafka.reading import Reading, total_bytes
 from csv2kafka.transfer import OnBadRow, Transfer
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Pipeline:
         encoding: str = "utf-8",
         has_header: bool = True,
         columns: Sequence[str] | None = None,
-        max_record: int = 16 << 20,
+        max_record: int = DEFAULT_MAX_RECORD,
         job: str | None = None,
         checkpoint_interval: float = 1.0,
         checkpoint_rows: int | None = None,
@@ -244,9 +245,8 @@ class Pipeline:
             return
         await asyncio.to_thread(check_not_written, self._objects, getattr(self._sink, "files", ()))
         self._know(Manifest(objects=tuple((o.uri, o.size, o.version) for o in self._objects)))
-        sizes = [obj.size for obj in self._objects]
-        total = None if None in sizes else sum(size or 0 for size in sizes)
-        self._emit(Started(job=self.job, run_id=self.run_id, objects=len(sizes), total_bytes=total))
+        total = total_bytes(self._objects)
+        self._emit(Started(job=self.job, run_id=self.run_id, objects=len(self._objects), total_bytes=total))
 
     def _know(self, manifest: Manifest) -> None:
         self._manifest = manifest

@@ -21,10 +21,12 @@ from typing import Generic, TypeVar
 
 from attrs import Factory, define, evolve, field, frozen
 
+from csv2kafka import registry
+from csv2kafka.config import ReadConfig
 from csv2kafka.decoding import decode
 from csv2kafka.errors import BadRow, ConfigError, DataError, Doubt
 from csv2kafka.framing import Framer
-from csv2kafka.model import Block, Broken, Chunk, Dialect, Position, Records, SourceObject
+from csv2kafka.model import DEFAULT_MAX_RECORD, Block, Broken, Chunk, Dialect, Position, Records, SourceObject
 from csv2kafka.protocols import Encoder, Source
 
 T = TypeVar("T")
@@ -49,7 +51,26 @@ class Reading:
     encoding: str = "utf-8"
     has_header: bool = True
     columns: tuple[str, ...] | None = None
-    max_record: int = 16 << 20
+    max_record: int = DEFAULT_MAX_RECORD
+
+
+def reading_from(config: ReadConfig) -> Reading:
+    """The reading that a configuration asks for. Raises ConfigError."""
+    return Reading(
+        source=registry.build_source(config),
+        encoder=registry.build_encoder(config),
+        dialect=registry.build_dialect(config),
+        encoding=config.encoding,
+        has_header=config.header,
+        columns=config.columns,
+        max_record=config.max_record,
+    )
+
+
+def total_bytes(objects: Sequence[SourceObject]) -> int | None:
+    """The own bytes of all objects; None if the size of one is not known."""
+    sizes = [obj.size for obj in objects]
+    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 @frozen(kw_only=True, eq=False)

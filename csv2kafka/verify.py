@@ -28,7 +28,7 @@ from csv2kafka.model import Checkpoint, Chunk, Event, Position, Progressed, Reco
 from csv2kafka.model.compare import equal_rows
 from csv2kafka.model.report import VerifyReport
 from csv2kafka.protocols import Packer
-from csv2kafka.reading import Encoded, Reading, read_rows
+from csv2kafka.reading import Encoded, Reading, read_rows, reading_from, total_bytes
 from csv2kafka.sinks.file import LinesPacker
 
 BATCHES_AHEAD = 4  # of at most 8 MiB each
@@ -136,20 +136,10 @@ class _Expected:
 
 
 async def _expected(config: RunConfig, emit: Callable[[Event], None]) -> _Expected:
-    reading = Reading(
-        source=registry.build_source(config),
-        encoder=registry.build_encoder(config),
-        dialect=registry.build_dialect(config),
-        encoding=config.encoding,
-        has_header=config.header,
-        columns=config.columns,
-        max_record=config.max_record,
-    )
+    reading = reading_from(config)
     objects = tuple([obj async for obj in reading.source.objects()])
-    sizes = [obj.size for obj in objects]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
     job = config.job or registry.job_name(reading.source.uri, registry.build_sink(config).destination, run_id="")
-    emit(Started(job=job, run_id="", objects=len(objects), total_bytes=total))
+    emit(Started(job=job, run_id="", objects=len(objects), total_bytes=total_bytes(objects)))
     return _Expected(job=job, reading=reading, objects=objects, emit=emit)
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define
 
-from csv2kafka import registry
 from csv2kafka.cli.options import configured, loaded
 from csv2kafka.cli.progress.outcome import counted
 from csv2kafka.cli.results import results
@@ -45,17 +44,9 @@ def command(rows: int, **flags: Any) -> int:
 
 async def preview(config: ReadConfig, rows: int) -> int:
     """Print up to ``rows`` rows, refused ones among them; gives the exit code. Reads only what it needs."""
-    from csv2kafka.reading import Reading, read_rows
+    from csv2kafka.reading import read_rows, reading_from
 
-    reading = Reading(
-        source=registry.build_source(config),
-        encoder=registry.build_encoder(config),
-        dialect=registry.build_dialect(config),
-        encoding=config.encoding,
-        has_header=config.header,
-        columns=config.columns,
-        max_record=config.max_record,
-    )
+    reading = reading_from(config)
     objects = [obj async for obj in reading.source.objects()]
     shown = _Shown(limit=rows)
     if objects:

@@ -10,6 +10,7 @@ from attrs import frozen
 from csv2kafka.config import kinds
 from csv2kafka.config.common import CSV, SOURCE, CommonConfig
 from csv2kafka.config.option import Contradiction, option, options
+from csv2kafka.model import DEFAULT_MAX_RECORD
 
 _NAMES = kinds.names("COLUMN[,COLUMN...]")
 
@@ -104,7 +105,7 @@ class ReadConfig(CommonConfig):
         kinds.size(1, 512 * kinds.MIB),
         group=CSV,
         help="The longest record; a longer one stops the run, so that a quote never closed cannot eat memory.",
-        default=16 * kinds.MIB,
+        default=DEFAULT_MAX_RECORD,
         example="--max-record 64MiB",
         verify=True,
     )
