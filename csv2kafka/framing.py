@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 
 from csv2kafka import kernel
 from csv2kafka.errors import DataError
-from csv2kafka.model import Block, Broken, Chunk, Dialect, ResumePoint
+from csv2kafka.model import DEFAULT_MAX_RECORD, Block, Broken, Chunk, Dialect, ResumePoint
 
 CHUNK_BYTES = 1 << 20
-MAX_RECORD = 16 << 20
+
 _EAGER_BYTES = 64 << 10  # a record up to this long is searched for anew with every block
 
 
@@ -38,7 +38,7 @@ class Framer:
         header: tuple[str, ...] | None = None,
         columns: tuple[str, ...] | None = None,
         has_header: bool = True,
-        max_record: int = MAX_RECORD,
+        max_record: int = DEFAULT_MAX_RECORD,
         chunk_bytes: int | Callable[[tuple[str, ...]], int] = CHUNK_BYTES,
         exact: bool = False,
         uri: str = "",
