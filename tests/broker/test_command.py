@@ -34,7 +34,7 @@ def job_of(bootstrap_servers: str, topic: str, tmp_path: Path) -> JobOf:
 @pytest.mark.parametrize("compression", ["zstd", "lz4", "snappy", "gzip", "none"])
 def test_every_compression(job_of: JobOf, compression: str) -> None:
     job = job_of(b"")
-    write_csv(job.source, 5_000)
+    write_csv(job.source, 2_000)
     job.run("--compression", compression, "--checkpoint-rows", "1500")
     assert job.values() == list(expected_values(job.source))
 

@@ -24,7 +24,7 @@ from tests.faults.installed import Installed, expected_values, write_csv
 from tests.faults.proxy import FaultProxy
 
 SECONDS = 60.0
-ROWS = 100_000
+ROWS = 50_000
 ISO_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
 SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
@@ -123,6 +123,7 @@ class TestSignals:
             run.signal(signal.SIGINT)
             assert await asyncio.to_thread(run.end, 5) == 130, run.output[-3000:]  # the first alone: 9.5 s
 
+    @pytest.mark.slow
     async def test_an_interrupt_ends_it_within_ten_seconds(self, large: Job) -> None:
         async with FaultProxy(large.servers) as proxy, amid(evolve(large, servers=proxy.bootstrap_servers)) as run:
             proxy.pause()
@@ -162,6 +163,7 @@ def wait_for(done: Callable[[], bool], run: Installed) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_tls_and_scram_by_flags_and_by_file(job: Job, own_kafka: OwnKafka, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "certificates")
     listener = "listener.name.safe"
@@ -189,7 +191,7 @@ def test_tls_and_scram_by_flags_and_by_file(job: Job, own_kafka: OwnKafka, tmp_p
         safe = evolve(job, servers=node.address("SAFE"), topic=topic)
         safe.run("--create-topic", "--on-bad-row", "skip", *options)
         assert len(evolve(safe, servers=node.bootstrap_servers).values()) == 9
-        assert "9 rows" in safe.verify(*options)
+    assert "9 rows" in safe.verify(*options)
     told = safe.run("--restart", *flags, "--kafka", "sasl_plain_password=wrong", code=2)
     assert "SASL" in told
     assert "wrong" not in told

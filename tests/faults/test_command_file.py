@@ -13,7 +13,7 @@ from tests.faults.installed import Installed, expected_values, write_csv
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ROWS = 100_000
+ROWS = 60_000
 KILLS = 10
 BAD_EVERY = 1000
 
@@ -30,7 +30,7 @@ def test_killed_ten_times_the_file_is_the_csv(tmp_path: Path) -> None:
         content[row] = bad[-1].encode() + b"\r\n" + content[row]
     source.write_bytes(b",z\r\n".join(content))
     arguments = ["run", str(source), "-o", str(output), "--on-bad-row", "dead-letter"]
-    arguments += ["--progress", "json", "--checkpoint-rows", "500"]
+    arguments += ["--progress", "json", "--checkpoint-rows", "150"]
     rows, kills = 0, 0
     while kills < KILLS:
         run = Installed(arguments, tmp_path).start()
