@@ -13,7 +13,7 @@ from tests.faults.installed import Installed, expected_values, write_csv
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ROWS = 60_000
+ROWS = 40_000
 KILLS = 10
 BAD_EVERY = 1000
 
