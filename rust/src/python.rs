@@ -189,22 +189,32 @@ struct Held<'py> {
 
 impl<'py> Held<'py> {
     fn new(data: &Bound<'py, PyAny>, ends: &Bound<'py, PyAny>, first: usize, last: usize) -> PyResult<Self> {
-        let buffer = PyBuffer::<u32>::get(ends)?;
-        let all = cells(data.py(), &buffer)?;
-        let wanted = all
-            .get(first..last)
-            .ok_or_else(|| PyValueError::new_err(format!("rows {first} to {last} of {}", all.len())))?;
-        Ok(Self {
-            data: Input::new(data)?,
-            start: if first == 0 { 0 } else { all[first - 1].get() },
-            ends: wanted.iter().map(ReadOnlyCell::get).collect(),
-        })
+        if last < first {
+            return Err(PyValueError::new_err(format!("rows {first} to {last}")));
+        }
+        let before = first.saturating_sub(1);
+        let mut wanted = numbers(ends, before, last)?;
+        let start = if first == 0 { 0 } else { wanted[0] };
+        wanted.drain(..usize::from(first > 0));
+        Ok(Self { data: Input::new(data)?, start, ends: wanted })
     }
 
     fn column(&self) -> PyResult<Column<'_>> {
         Column::new(self.data.bytes(), self.start, &self.ends)
             .ok_or_else(|| PyValueError::new_err("ends that do not rise, or lie behind the data"))
     }
+}
+
+/// The numbers `first..last` of a column: a buffer of uint32, or (an empty array is not aligned) any sequence.
+fn numbers(column: &Bound<PyAny>, first: usize, last: usize) -> PyResult<Vec<u32>> {
+    let outside = |size| PyValueError::new_err(format!("rows {first} to {last} of {size}"));
+    if let Ok(buffer) = PyBuffer::<u32>::get(column) {
+        let all = cells(column.py(), &buffer)?;
+        let wanted = all.get(first..last).ok_or_else(|| outside(all.len()))?;
+        return Ok(wanted.iter().map(ReadOnlyCell::get).collect());
+    }
+    let all: Vec<u32> = column.extract()?;
+    all.get(first..last).map(<[u32]>::to_vec).ok_or_else(|| outside(all.len()))
 }
 
 /// Keys and their ends, or None twice.

@@ -48,7 +48,7 @@ def encode_raw(
 def _json_fast(
     data: bytes, dialect: Dialect, header: tuple[str, ...], keys: tuple[int, ...], last: bool
 ) -> Records | None:
-    if not _may_be_fast(data, dialect, last) or not _is_utf8(data):
+    if not header or not _may_be_fast(data, dialect, last) or not _is_utf8(data):
         return None
     lines = _lines(data)
     reader = _reader(lines, dialect)
@@ -75,7 +75,7 @@ def _json_fast(
 
 
 def _raw_fast(data: bytes, dialect: Dialect, columns: int, keys: tuple[int, ...], last: bool) -> Records | None:
-    if not _may_be_fast(data, dialect, last):
+    if not columns or not _may_be_fast(data, dialect, last):
         return None
     plain = not keys and all(c is None or c.encode() not in data for c in (dialect.quote, dialect.escape))
     records = _raw_plain(data, dialect, columns) if plain else None
