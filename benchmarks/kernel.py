@@ -13,13 +13,13 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from csv2kafka import kernel
 from csv2kafka.encoding import JsonEncoder, RawEncoder
 from csv2kafka.framing import Framer
-from csv2kafka.model import Block, Chunk, Dialect, Records, ResumePoint
+from csv2kafka.model import Block, Chunk, Dialect, ResumePoint
 from csv2kafka.protocols import Encoder
 
 HEADER = ("id", "name", "note", "amount", "city", "when", "flag", "text", "code", "last")
@@ -44,54 +44,55 @@ class Stopwatch:
     """Seconds by stage, of several rounds."""
 
     def __init__(self) -> None:
-        self.rounds: dict[str, list[float]] = defaultdict(list)
+        self.rounds: list[dict[str, float]] = []
+
+    def next_round(self) -> None:
+        self.rounds.append(defaultdict(float))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.rounds[name].append(time.perf_counter() - start)
+        self.rounds[-1][name] += time.perf_counter() - start
 
     def median(self, *names: str) -> float:
-        return sum(statistics.median(self.rounds[name]) for name in names)
+        return statistics.median(sum(seconds[name] for name in names) for seconds in self.rounds)
 
 
-def frame(data: bytes) -> list[Chunk]:
+def frame(data: bytes, watch: Stopwatch) -> Iterator[Chunk]:
     framer = Framer(Dialect(), 0, header=HEADER)
-    chunks: list[Chunk] = []
     for at in range(0, len(data), BLOCK_BYTES):
-        chunks += framer.feed(Block(data=data[at : at + BLOCK_BYTES], offset=at, resume=ResumePoint(offset=at)))
-    return chunks + framer.finish()
-
-
-def each(columns: list[Records], work: Callable[[Records], object]) -> None:
-    for records in columns:
-        work(records)
+        block = Block(data=data[at : at + BLOCK_BYTES], offset=at, resume=ResumePoint(offset=at))
+        with watch.stage("frame"):
+            chunks = framer.feed(block)
+        yield from chunks
+    with watch.stage("frame"):
+        chunks = framer.finish()
+    yield from chunks
 
 
 def measure(data: bytes, codecs: list[str], rounds: int) -> Stopwatch:
+    """Chunk after chunk through all stages, so that memory is used again as it is in a run."""
     watch = Stopwatch()
     encoders: dict[str, Encoder] = {"json": JsonEncoder(), "raw": RawEncoder(), "json, key": JsonEncoder(keys=("id",))}
     for _ in range(rounds):
-        with watch.stage("frame"):
-            chunks = frame(data)
-        for name, encoder in encoders.items():
-            with watch.stage(f"encode {name}"):
-                columns = [encoder.encode(chunk) for chunk in chunks]
-            with watch.stage(f"digest {name}"):
-                each(columns, kernel.digest)
-            for codec in codecs if name == "json" else ["none"]:
-                with watch.stage(f"pack {name} {codec}"):
-                    batches = [kernel.pack_batch(records, 0, len(records), compression=codec) for records in columns]
-            if name == "json":
-                for batch in batches:
-                    kernel.stamp(
-                        batch, producer_id=1, epoch=0, sequence=0, timestamp_ms=0, transactional=True
-                    )
-                with watch.stage(f"unpack {name} {codecs[-1]}"):
-                    for batch in batches:
-                        kernel.unpack_batch(batch)
-            del columns
+        watch.next_round()
+        for chunk in frame(data, watch):
+            for name, encoder in encoders.items():
+                with watch.stage(f"encode {name}"):
+                    records = encoder.encode(chunk)
+                with watch.stage(f"digest {name}"):
+                    kernel.digest(records)
+                for codec in codecs if name == "json" else ["none"]:
+                    with watch.stage(f"pack {name} {codec}"):
+                        batch = kernel.pack_batch(records, 0, len(records), compression=codec)
+                    if name == "json":
+                        with watch.stage(f"stamp {codec}"):
+                            kernel.stamp(
+                                batch, producer_id=1, epoch=0, sequence=0, timestamp_ms=0, transactional=True
+                            )
+                        with watch.stage(f"unpack {codec}"):
+                            kernel.unpack_batch(batch)
     return watch
 
 
@@ -105,7 +106,7 @@ def main() -> None:
     codecs = arguments.codecs.split(",")
     watch = measure(data, codecs, arguments.rounds)
     print(f"kernel: {kernel.NAME}; {arguments.rows:,} rows of {len(data) / arguments.rows:.0f} bytes\n")
-    ways = {name: (name,) for name in watch.rounds}
+    ways = {name: (name,) for name in watch.rounds[0]}
     ways |= {f"frame, encode, pack: json, {codec}": ("frame", "encode json", f"pack json {codec}") for codec in codecs}
     ways |= {"frame, encode, digest, pack: json, none": ("frame", "encode json", "digest json", "pack json none")}
     ways |= {"frame, encode, pack: raw, none": ("frame", "encode raw", "pack raw none")}
