@@ -5,7 +5,8 @@
 
 use crate::columns::{Columns, Refused};
 use crate::dialect::{count_lines, Dialect};
-use crate::fused::{Fused, Span, Stop};
+use crate::fused::{Fused, Span, Stop, Window};
+use crate::index::{Marks, BLOCK, MARGIN};
 use crate::json::{leads, quote, Lead};
 use crate::plain::Plain;
 use crate::rows::{Fields, Machine, Row};
@@ -27,73 +28,86 @@ pub struct Task<'a> {
 /// write to.
 pub fn encode_json(task: &Task, names: &[Vec<u8>], values: Vec<u8>) -> Columns {
     let leads = leads(names);
-    let mut columns = Columns { values, ..Columns::default() };
-    reserve_rows(&mut columns, task);
+    let mut columns = task.columns(values);
     let mut exact = Exact::new(task, Some(&leads));
     if !task.dialect.is_simple() || task.width == 0 {
         while exact.row(&mut columns) {}
         return columns;
     }
-    let fused = Fused {
-        delimiter: task.dialect.delimiter,
-        quote: task.dialect.quote,
-        leads: &leads,
-        last: task.last,
-        suspect: simdutf8::basic::from_utf8(task.data).is_err(),
-    };
+    let suspect = simdutf8::basic::from_utf8(task.data).is_err();
+    let fused = Fused { marks: task.marks(), leads: &leads, suspect };
     let mut spans = vec![Span::default(); task.width];
     let mut take_key = |spans: &[Span], columns: &mut Columns| task.take_key(spans, columns);
     columns.make_room(ROOM.max(task.data.len() * 2));
-    loop {
-        let stop = if task.keys.is_empty() {
-            fused.run::<false>(task.data, &mut columns, &mut spans, &mut take_key)
+    task.windows(&mut columns, exact, |window, columns| {
+        if task.keys.is_empty() {
+            fused.run::<false>(window, columns, &mut spans, &mut take_key)
         } else {
-            fused.run::<true>(task.data, &mut columns, &mut spans, &mut take_key)
-        };
-        match stop {
-            Stop::Done => return columns,
-            Stop::Full => columns.make_room((columns.values.len() - columns.filled) * 2 + ROOM),
-            Stop::Odd if exact.row(&mut columns) => {}
-            Stop::Odd => return columns,
+            fused.run::<true>(window, columns, &mut spans, &mut take_key)
         }
-    }
+    });
+    columns
 }
 
 /// Each row's own bytes, without line end.
 pub fn encode_raw(task: &Task, values: Vec<u8>) -> Columns {
-    let mut columns = Columns { values, ..Columns::default() };
-    reserve_rows(&mut columns, task);
+    let mut columns = task.columns(values);
     let mut exact = Exact::new(task, None);
     if !task.dialect.is_simple() || task.width == 0 {
         while exact.row(&mut columns) {}
         return columns;
     }
-    let plain = Plain { delimiter: task.dialect.delimiter, quote: task.dialect.quote, last: task.last };
+    let plain = Plain { marks: task.marks(), width: task.width };
     let mut spans = vec![Span::default(); task.width];
     let mut take_key = |spans: &[Span], columns: &mut Columns| task.take_key(spans, columns);
-    loop {
-        let stop = if task.keys.is_empty() {
-            plain.run::<false>(task.data, &mut columns, &mut spans, &mut take_key)
+    task.windows(&mut columns, exact, |window, columns| {
+        if task.keys.is_empty() {
+            plain.run::<false>(window, columns, &mut spans, &mut take_key)
         } else {
-            plain.run::<true>(task.data, &mut columns, &mut spans, &mut take_key)
-        };
-        if stop == Stop::Done || !exact.row(&mut columns) {
-            return columns;
+            plain.run::<true>(window, columns, &mut spans, &mut take_key)
         }
-    }
-}
-
-fn reserve_rows(columns: &mut Columns, task: &Task) {
-    let rows = task.data.len() / 64 + 16;
-    columns.value_ends.reserve(rows);
-    columns.row_ends.reserve(rows);
-    columns.row_lines.reserve(rows);
-    if !task.keys.is_empty() {
-        columns.key_ends.reserve(rows);
-    }
+    });
+    columns
 }
 
 impl Task<'_> {
+    fn marks(&self) -> Marks {
+        Marks { delimiter: self.dialect.delimiter, quote: self.dialect.quote }
+    }
+
+    /// No rows yet, and room for some.
+    fn columns(&self, values: Vec<u8>) -> Columns {
+        let rows = self.data.len() / 64 + 16;
+        let key_rows = if self.keys.is_empty() { 0 } else { rows };
+        Columns {
+            values,
+            value_ends: Vec::with_capacity(rows),
+            key_ends: Vec::with_capacity(key_rows),
+            row_ends: Vec::with_capacity(rows),
+            row_lines: Vec::with_capacity(rows),
+            ..Columns::default()
+        }
+    }
+
+    /// All rows by the fast way, but for those that it leaves to the exact machine. What it cannot see at the end of
+    /// data, which has no margin behind it, it sees in a copy with zeros there.
+    fn windows(&self, columns: &mut Columns, mut exact: Exact, mut fast: impl FnMut(Window, &mut Columns) -> Stop) {
+        let mut tail = Vec::new();
+        let mut window = Window { bytes: self.data, offset: 0 };
+        while columns.end < self.data.len() {
+            match fast(window, columns) {
+                Stop::Full => columns.make_room((columns.values.len() - columns.filled) * 2 + ROOM),
+                Stop::Done if tail.is_empty() && columns.end < self.data.len() => {
+                    tail.extend_from_slice(&self.data[columns.end..]);
+                    tail.resize(tail.len() + BLOCK + MARGIN, 0);
+                    window = Window { bytes: &tail, offset: columns.end };
+                }
+                _ if exact.row(columns) => {}
+                _ => return,
+            }
+        }
+    }
+
     /// Add the key of the row whose fields are `spans`.
     fn take_key(&self, spans: &[Span], columns: &mut Columns) {
         let mut field = Vec::new();
@@ -114,7 +128,7 @@ impl Task<'_> {
     /// A field's content, doubled quotes made single.
     fn content(&self, span: Span, out: &mut Vec<u8>) {
         let mut rest = &self.data[span.start..span.end];
-        if let (true, Some(quote)) = (span.doubled, self.dialect.quote) {
+        if let (true, Some(quote)) = (span.quoted, self.dialect.quote) {
             while let Some(at) = memchr::memchr(quote, rest) {
                 out.extend_from_slice(&rest[..=at]);
                 rest = &rest[at + 2..];

@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod digest;
 pub mod encode;
 pub mod fused;
+pub mod index;
 pub mod json;
 pub mod pack;
 pub mod plain;

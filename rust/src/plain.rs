@@ -1,93 +1,106 @@
-//! Rows as they stand, where they are well-formed: only where fields begin and end is looked for.
-
-use memchr::{memchr, memchr3};
+//! One pass over rows that are well-formed, which stay as they are: only where they end is looked for.
 
 use crate::columns::Columns;
 use crate::dialect::{after_line_end, CR, LF};
-use crate::fused::{Span, Stop};
+use crate::fused::{Span, Stop, Window};
+use crate::index::{Index, Marks, BLOCK};
 
 pub struct Plain {
-    pub delimiter: u8,
-    pub quote: Option<u8>,
-    /// No line end is needed at the end of data.
-    pub last: bool,
+    pub marks: Marks,
+    pub width: usize,
 }
 
 impl Plain {
-    /// Encode rows from `columns.end` on; never `Stop::Full`. `spans`: one for each column, filled if keys are wanted.
+    /// Encode rows from `columns.end` on; never `Stop::Full`. `KEYED`: as for `Fused`.
     pub fn run<const KEYED: bool>(
         &self,
-        data: &[u8],
+        window: Window,
         columns: &mut Columns,
         spans: &mut [Span],
         take_key: &mut impl FnMut(&[Span], &mut Columns),
     ) -> Stop {
-        let mut pos = columns.end;
-        loop {
-            let Some(&first) = data.get(pos) else { return Stop::Done };
-            if first == LF || first == CR {
-                pos = after_line_end(data, pos);
-                columns.end = pos;
-                columns.lines += 1;
-                continue;
-            }
-            let mut lines = 0;
-            for (column, place) in spans.iter_mut().enumerate() {
-                if column > 0 {
-                    if data.get(pos) != Some(&self.delimiter) {
+        let src = window.bytes;
+        // No byte is equal to a quote that there is not.
+        let quote = self.marks.quote.map_or(u16::MAX, u16::from);
+        let is_quote = |at: usize| u16::from(src[at]) == quote;
+        let mut index = Index::<false>::new(self.marks);
+        let mut row = columns.end - window.offset;
+        let mut column = 0;
+        let mut lines = 0;
+        let mut base = row;
+        let mut quoted = usize::from(base < src.len() && is_quote(base));
+        let mut field = row + quoted;
+        let mut pair = 0; // behind the last two quotes that mean one
+        while let Some(block) = window.block(base) {
+            let found = index.look(block);
+            let mut uncounted = found.delimiters;
+            let mut events = if KEYED { found.events } else { found.events & !found.delimiters };
+            while events != 0 {
+                let bit = events & events.wrapping_neg();
+                let at = base + events.trailing_zeros() as usize;
+                events ^= bit;
+                if KEYED && found.delimiters & bit != 0 {
+                    if column + 1 >= self.width {
                         return Stop::Odd;
                     }
-                    pos += 1;
+                    spans[column] = Span::new(window, field, at, quoted);
+                    column += 1;
+                    quoted = usize::from(is_quote(at + 1));
+                    field = at + 1 + quoted;
+                    continue;
                 }
-                let quoted = data.get(pos).is_some_and(|byte| Some(*byte) == self.quote);
-                let mut span = Span { start: pos + usize::from(quoted), ..Span::default() };
-                if quoted {
-                    match self.quoted(data, &mut span, &mut lines) {
-                        true => pos = span.end + 1,
-                        false => return Stop::Odd,
+                let byte = src[at];
+                if u16::from(byte) == quote {
+                    if at < pair {
+                        continue;
                     }
-                } else {
-                    let found = memchr3(self.delimiter, CR, LF, &data[pos..]);
-                    span.end = found.map_or(data.len(), |at| pos + at);
-                    pos = span.end;
+                    let next = src[at + 1];
+                    // At a block's end it cannot be seen that a quote closes its field.
+                    let closes = next == self.marks.delimiter || next == LF || next == CR;
+                    if u16::from(next) == quote {
+                        pair = at + 2;
+                    } else if !closes {
+                        return Stop::Odd;
+                    }
+                    if found.inside & bit != 0 {
+                        return Stop::Odd; // a quote in an unquoted field
+                    }
+                    continue;
                 }
-                if KEYED {
-                    *place = span;
+                if found.inside & bit != 0 {
+                    lines += usize::from(byte == LF || src[at + 1] != LF);
+                    continue;
                 }
+                if at < row {
+                    continue; // the LF of a CRLF
+                }
+                if !KEYED {
+                    column += (uncounted & (bit - 1)).count_ones() as usize;
+                    uncounted &= !(bit - 1);
+                }
+                if at > row && column + 1 != self.width {
+                    return Stop::Odd;
+                }
+                let next = after_line_end(src, at);
+                columns.end = window.offset + next;
+                columns.lines += lines + 1;
+                if at > row {
+                    columns.append(&src[row..at]);
+                    columns.close_row(columns.end, columns.lines);
+                    if KEYED {
+                        spans[column] = Span::new(window, field, at, quoted);
+                        take_key(spans, columns);
+                    }
+                }
+                (row, column, lines) = (next, 0, 0);
+                quoted = usize::from(is_quote(next));
+                field = next + quoted;
             }
-            let row = &data[columns.end..pos];
-            match data.get(pos) {
-                Some(&(CR | LF)) => pos = after_line_end(data, pos),
-                None if self.last => {}
-                _ => return Stop::Odd,
+            if !KEYED {
+                column += uncounted.count_ones() as usize;
             }
-            columns.append(row);
-            columns.end = pos;
-            columns.lines += lines + 1;
-            columns.close_row(pos, columns.lines);
-            if KEYED {
-                take_key(spans, columns);
-            }
+            base += BLOCK;
         }
+        Stop::Done
     }
-
-    /// Find the closing quote for `span`; false where data ends before.
-    fn quoted(&self, data: &[u8], span: &mut Span, lines: &mut usize) -> bool {
-        let Some(quote) = self.quote else { return false };
-        let mut pos = span.start;
-        loop {
-            let Some(found) = memchr(quote, &data[pos..]) else { return false };
-            *lines += line_ends(&data[pos..pos + found]);
-            span.end = pos + found;
-            if data.get(span.end + 1) != Some(&quote) {
-                return true;
-            }
-            span.doubled = true;
-            pos = span.end + 2;
-        }
-    }
-}
-
-fn line_ends(data: &[u8]) -> usize {
-    memchr::memchr2_iter(LF, CR, data).filter(|&at| data[at] == LF || data.get(at + 1) != Some(&LF)).count()
 }
