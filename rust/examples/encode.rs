@@ -9,7 +9,9 @@ fn main() {
     let rounds: usize = std::env::args().nth(2).map_or(20, |rounds| rounds.parse().expect("a number"));
     let data = std::fs::read(path).expect("a file that can be read");
     let names: Vec<Vec<u8>> = ["id", "name", "note", "amount", "city", "when", "flag", "text", "code", "last"]
-        .iter().map(|name| format!("\"{name}\"").into_bytes()).collect();
+        .iter()
+        .map(|name| format!("\"{name}\"").into_bytes())
+        .collect();
     let dialect = Dialect { delimiter: b',', quote: Some(b'"'), escape: None, comment: None };
     let mut best = f64::MAX;
     for _ in 0..rounds {

@@ -1,20 +1,20 @@
-//! One pass over rows that are well-formed, from CSV to JSON.
+//! One pass over rows that are well-formed, from CSV to JSON: 16 bytes at a time are read, written, and searched.
 //!
-//! What it does not understand it leaves to the exact machine, a row at a time, so it never has to be sure. The
-//! destination is a slice that shrinks as it is used up. Copies are of 32 bytes whatever is needed of them, since
-//! most fields are shorter: what is too much is overwritten by what comes next.
+//! Source and destination are slices that shrink as they are used up. What it does not understand it leaves to the
+//! exact machine, a row at a time, so it never has to be sure.
+
+use wide::u8x16;
 
 use crate::columns::Columns;
-use crate::dialect::{after_line_end, CR, LF};
-use crate::index::{Index, Marks, BLOCK, MARGIN};
+use crate::dialect::{CR, LF};
 use crate::json::{Lead, ESCAPES};
 
-const STEP: usize = 32;
+const STEP: usize = 16;
 
 /// Why a pass stopped. The columns hold all rows before that place.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Too little is left of the data.
+    /// All data is used up.
     Done,
     /// The row there is for the exact machine.
     Odd,
@@ -30,170 +30,209 @@ pub struct Span {
     pub quoted: bool,
 }
 
-/// A stretch of data that begins at a record's start, with zeros or more data behind it. `offset`: of its first
-/// byte, in the chunk.
-#[derive(Clone, Copy)]
-pub struct Window<'a> {
-    pub bytes: &'a [u8],
-    pub offset: usize,
-}
-
-impl<'a> Window<'a> {
-    /// The block at `base`, if there is one with a margin behind it.
-    #[inline(always)]
-    pub fn block(&self, base: usize) -> Option<&'a [u8; BLOCK]> {
-        self.bytes.get(base..)?.first_chunk::<{ BLOCK + MARGIN }>()?.first_chunk::<BLOCK>()
-    }
-}
-
 pub struct Fused<'a> {
-    pub marks: Marks,
+    pub delimiter: u8,
+    /// A quote that opens fields; None: quotes are data.
+    pub quote: Option<u8>,
     pub leads: &'a [Lead],
+    /// No line end is needed at the end of data.
+    pub last: bool,
     /// Rows may have invalid UTF-8.
     pub suspect: bool,
 }
 
+/// How a field ended.
+enum Field<'s, 'd> {
+    /// At a delimiter or line end, or at the end of data, which the rests begin with.
+    At(&'s [u8], &'d mut [u8]),
+    Full,
+    /// Data ended inside quotes.
+    Open,
+}
+
+/// 16 bytes at the front of `src`; past its end there are zeros, which are found as controls.
+#[inline(always)]
+fn load(src: &[u8]) -> [u8; STEP] {
+    match src.first_chunk::<STEP>() {
+        Some(block) => *block,
+        None => {
+            let mut block = [0; STEP];
+            block[..src.len()].copy_from_slice(src);
+            block
+        }
+    }
+}
+
 impl Fused<'_> {
-    /// Encode rows from `columns.end` on. `KEYED`: `take_key` is called for each row, with a span for each column.
+    /// Encode rows from `columns.end` on. `spans`: one for each column if keys are wanted, filled for each row
+    /// before `take_key` is called.
     pub fn run<const KEYED: bool>(
         &self,
-        window: Window,
+        data: &[u8],
+        columns: &mut Columns,
+        spans: &mut [Span],
+        take_key: &mut impl FnMut(&[Span], &mut Columns),
+    ) -> Stop {
+        match self.quote {
+            Some(b'"') | None => self.rows::<KEYED, true>(data, columns, spans, take_key),
+            Some(_) => self.rows::<KEYED, false>(data, columns, spans, take_key),
+        }
+    }
+
+    fn rows<const KEYED: bool, const USUAL: bool>(
+        &self,
+        data: &[u8],
         columns: &mut Columns,
         spans: &mut [Span],
         take_key: &mut impl FnMut(&[Span], &mut Columns),
     ) -> Stop {
         let mut values = std::mem::take(&mut columns.values);
-        let stop = self.rows::<KEYED>(window, &mut values, columns, spans, take_key);
+        let stop = self.rows_into::<KEYED, USUAL>(data, &mut values, columns, spans, take_key);
         columns.values = values;
-        stop.unwrap_or(Stop::Full)
+        stop
     }
 
-    /// None: the destination is full.
     #[inline(always)]
-    fn rows<const KEYED: bool>(
+    fn rows_into<const KEYED: bool, const USUAL: bool>(
         &self,
-        window: Window,
+        data: &[u8],
         values: &mut [u8],
         columns: &mut Columns,
         spans: &mut [Span],
         take_key: &mut impl FnMut(&[Span], &mut Columns),
-    ) -> Option<Stop> {
-        let src = window.bytes;
-        // No byte is equal to a quote that there is not.
-        let quote = self.marks.quote.map_or(u16::MAX, u16::from);
-        let is_quote = |at: usize| u16::from(src[at]) == quote;
+    ) -> Stop {
         let room = values.len();
-        let mut index = Index::<true>::new(self.marks);
-        let mut row = columns.end - window.offset;
-        let mut dst = self.leads[0].put(&mut values[columns.filled..])?;
-        let mut column = 0;
-        let mut lines = 0;
-        let mut base = row;
-        let mut quoted = usize::from(base < src.len() && is_quote(base));
-        let mut start = row + quoted; // of what was not copied yet
-        let mut field = start;
-        while let Some(block) = window.block(base) {
-            let found = index.look(block);
-            let mut events = found.events;
-            while events != 0 {
-                let bit = events & events.wrapping_neg();
-                let at = base + events.trailing_zeros() as usize;
-                events ^= bit;
-                if found.delimiters & bit != 0 {
-                    let Some(lead) = self.leads.get(column + 1) else { return Some(Stop::Odd) };
-                    let Some(length) = (at - quoted).checked_sub(start) else { return Some(Stop::Odd) };
-                    dst = lead.put(copy(src, start, length, dst)?)?;
-                    if KEYED {
-                        spans[column] = Span::new(window, field, at, quoted);
-                    }
-                    column += 1;
-                    quoted = usize::from(is_quote(at + 1));
-                    start = at + 1 + quoted;
-                    field = start;
-                    continue;
-                }
-                let byte = src[at];
-                let outside = found.inside & bit == 0;
-                if outside && (byte == LF || byte == CR) {
-                    if at < row {
-                        continue; // the LF of a CRLF
-                    }
-                    let next = after_line_end(src, at);
-                    if at > row {
-                        if column + 1 != self.leads.len() || (self.suspect && !is_utf8(&src[row..at])) {
-                            return Some(Stop::Odd);
-                        }
-                        let Some(length) = (at - quoted).checked_sub(start) else { return Some(Stop::Odd) };
-                        let (end, rest) = copy(src, start, length, dst)?.split_first_chunk_mut::<2>()?;
-                        *end = *b"\"}";
-                        columns.filled = room - rest.len();
-                        dst = self.leads[0].put(rest)?;
-                    }
-                    columns.end = window.offset + next;
-                    columns.lines += lines + 1;
-                    if at > row {
-                        columns.close_row(columns.end, columns.lines);
-                        if KEYED {
-                            spans[column] = Span::new(window, field, at, quoted);
-                            take_key(spans, columns);
-                        }
-                    }
-                    (row, column, lines) = (next, 0, 0);
-                    quoted = usize::from(is_quote(next));
-                    start = next + quoted;
-                    field = start;
-                    continue;
-                }
-                if u16::from(byte) == quote {
-                    if at < start {
-                        continue; // the second of a pair
-                    }
-                    if found.inside & bit != 0 {
-                        return Some(Stop::Odd); // in an unquoted field
-                    }
-                    let next = src[at + 1];
-                    if u16::from(next) != quote {
-                        if self.ends_field(next) {
-                            continue; // it closes the field, which could not be seen at a block's end
-                        }
-                        return Some(Stop::Odd);
-                    }
-                    dst = escape(byte, copy(src, start, at - start, dst)?)?;
-                    start = at + 2;
-                    continue;
-                }
-                if outside && (is_quote(at + 1) || (at > 0 && is_quote(at - 1))) {
-                    return Some(Stop::Odd); // these quotes were taken for ones that open or close a field
-                }
-                lines += usize::from(byte == LF || (byte == CR && src[at + 1] != LF));
-                dst = escape(byte, copy(src, start, at - start, dst)?)?;
-                start = at + 1;
+        let mut src = &data[columns.end..];
+        let mut dst = &mut values[columns.filled..];
+        loop {
+            let Some(&first) = src.first() else { return Stop::Done };
+            if first == LF || first == CR {
+                src = after_line_end(src);
+                columns.end = data.len() - src.len();
+                columns.lines += 1;
+                continue;
             }
-            base += BLOCK;
+            let mut lines = 0;
+            for (column, lead) in self.leads.iter().enumerate() {
+                if column > 0 {
+                    match src.split_first() {
+                        Some((&byte, rest)) if byte == self.delimiter => src = rest,
+                        _ => return Stop::Odd,
+                    }
+                }
+                let Some(rest) = lead.put(dst) else { return Stop::Full };
+                let quoted = src.first().copied().is_some_and(|byte| Some(byte) == self.quote);
+                let start = data.len() - src.len() + usize::from(quoted);
+                let field =
+                    if quoted { self.quoted::<USUAL>(&src[1..], rest, &mut lines) } else { self.unquoted(src, rest) };
+                match field {
+                    Field::At(source, rest) => (src, dst) = (source, rest),
+                    Field::Full => return Stop::Full,
+                    Field::Open => return Stop::Odd,
+                }
+                if KEYED {
+                    let end = data.len() - src.len() - usize::from(quoted);
+                    spans[column] = Span { start, end, quoted };
+                }
+            }
+            let content_end = data.len() - src.len();
+            match src.first() {
+                Some(&(CR | LF)) => src = after_line_end(src),
+                None if self.last => {}
+                _ => return Stop::Odd,
+            }
+            if self.suspect && simdutf8::basic::from_utf8(&data[columns.end..content_end]).is_err() {
+                return Stop::Odd;
+            }
+            let Some((end, rest)) = dst.split_first_chunk_mut::<2>() else { return Stop::Full };
+            *end = *b"\"}";
+            dst = rest;
+            columns.filled = room - dst.len();
+            columns.end = data.len() - src.len();
+            columns.lines += lines + 1;
+            columns.close_row(columns.end, columns.lines);
+            if KEYED {
+                take_key(spans, columns);
+            }
         }
-        Some(Stop::Done)
     }
 
-    fn ends_field(&self, byte: u8) -> bool {
-        byte == self.marks.delimiter || byte == LF || byte == CR
-    }
-}
-
-impl Span {
     #[inline(always)]
-    pub fn new(window: Window, start: usize, end: usize, quoted: usize) -> Self {
-        let (start, end) = (window.offset + start, window.offset + end - quoted);
-        Self { start, end, quoted: quoted == 1 }
+    fn unquoted<'s, 'd>(&self, mut src: &'s [u8], mut dst: &'d mut [u8]) -> Field<'s, 'd> {
+        let delimiter = u8x16::splat(self.delimiter);
+        loop {
+            let block = load(src);
+            let Some(room) = dst.first_chunk_mut::<STEP>() else { return Field::Full };
+            *room = block;
+            let bytes = u8x16::new(block);
+            let found = (to_escape(bytes) | bytes.simd_eq(delimiter)).to_bitmask();
+            if found == 0 {
+                (src, dst) = (&src[STEP..], &mut dst[STEP..]);
+                continue;
+            }
+            let clean = found.trailing_zeros() as usize;
+            let Some((&byte, _)) = src.get(clean..).and_then(<[u8]>::split_first) else {
+                let clean = src.len();
+                return Field::At(&src[clean..], &mut dst[clean..]);
+            };
+            (src, dst) = (&src[clean..], &mut dst[clean..]);
+            if byte == self.delimiter || byte == LF || byte == CR {
+                return Field::At(src, dst);
+            }
+            let Some(rest) = escape(byte, dst) else { return Field::Full };
+            (src, dst) = (&src[1..], rest);
+        }
+    }
+
+    /// The content behind an opening quote. `USUAL`: the quote is the one that JSON escapes too.
+    #[inline(always)]
+    fn quoted<'s, 'd, const USUAL: bool>(
+        &self,
+        mut src: &'s [u8],
+        mut dst: &'d mut [u8],
+        lines: &mut usize,
+    ) -> Field<'s, 'd> {
+        let quote = if USUAL { b'"' } else { self.quote.unwrap_or(b'"') };
+        loop {
+            let block = load(src);
+            let Some(room) = dst.first_chunk_mut::<STEP>() else { return Field::Full };
+            *room = block;
+            let bytes = u8x16::new(block);
+            let mut special = to_escape(bytes);
+            if !USUAL {
+                special |= bytes.simd_eq(u8x16::splat(quote));
+            }
+            let found = special.to_bitmask();
+            if found == 0 {
+                (src, dst) = (&src[STEP..], &mut dst[STEP..]);
+                continue;
+            }
+            let clean = found.trailing_zeros() as usize;
+            let Some((&byte, after)) = src.get(clean..).and_then(<[u8]>::split_first) else {
+                return Field::Open;
+            };
+            dst = &mut dst[clean..];
+            src = after;
+            if byte == quote {
+                if src.first() != Some(&quote) {
+                    return Field::At(src, dst);
+                }
+                src = &src[1..];
+            } else {
+                let ends_line = byte == LF || (byte == CR && src.first() != Some(&LF));
+                *lines += usize::from(ends_line);
+            }
+            let Some(rest) = escape(byte, dst) else { return Field::Full };
+            dst = rest;
+        }
     }
 }
 
+/// Quotes, backslashes and controls.
 #[inline(always)]
-fn copy<'a>(src: &[u8], start: usize, length: usize, dst: &'a mut [u8]) -> Option<&'a mut [u8]> {
-    *dst.first_chunk_mut::<STEP>()? = *src.get(start..)?.first_chunk::<STEP>()?;
-    if length > STEP {
-        dst.get_mut(STEP..length)?.copy_from_slice(&src[start + STEP..start + length]);
-    }
-    dst.get_mut(length..)
+fn to_escape(bytes: u8x16) -> u8x16 {
+    let controls = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+    bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\')) | controls
 }
 
 #[inline(always)]
@@ -208,6 +247,11 @@ fn escape(byte: u8, dst: &mut [u8]) -> Option<&mut [u8]> {
     dst.get_mut(escape.length as usize..)
 }
 
-fn is_utf8(row: &[u8]) -> bool {
-    simdutf8::basic::from_utf8(row).is_ok()
+#[inline(always)]
+fn after_line_end(src: &[u8]) -> &[u8] {
+    if src.first() == Some(&CR) && src.get(1) == Some(&LF) {
+        &src[2..]
+    } else {
+        &src[1..]
+    }
 }

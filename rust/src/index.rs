@@ -6,6 +6,22 @@
 
 use wide::u8x16;
 
+/// A stretch of data that begins at a record's start, with zeros or more data behind it. `offset`: of its first
+/// byte, in the chunk.
+#[derive(Clone, Copy)]
+pub struct Window<'a> {
+    pub bytes: &'a [u8],
+    pub offset: usize,
+}
+
+impl<'a> Window<'a> {
+    /// The block at `base`, if there is one with a margin behind it.
+    #[inline(always)]
+    pub fn block(&self, base: usize) -> Option<&'a [u8; BLOCK]> {
+        self.bytes.get(base..)?.first_chunk::<{ BLOCK + MARGIN }>()?.first_chunk::<BLOCK>()
+    }
+}
+
 pub const BLOCK: usize = 64;
 /// Bytes that must lie behind a block's, so that nobody has to ask whether there are any.
 pub const MARGIN: usize = 32;
@@ -20,7 +36,7 @@ pub struct Marks {
 
 /// What was found in a block.
 pub struct Found {
-    /// All places to look at: delimiters outside quotes, others, and quotes that neither open nor close a field.
+    /// All places to look at: delimiters outside quotes, line ends, and quotes that neither open nor close a field.
     pub events: u64,
     /// Delimiters outside quotes.
     pub delimiters: u64,
@@ -28,27 +44,25 @@ pub struct Found {
     pub inside: u64,
 }
 
-/// What one block leaves to the next. `JSON`: "others" are the bytes that JSON escapes (line ends among them), but
-/// for the quote if that is the usual one; else they are line ends only.
-pub struct Index<const JSON: bool> {
+/// What one block leaves to the next.
+pub struct Index {
     marks: Marks,
-    usual: bool,
     /// All ones if the last byte was in quotes.
     inside: u64,
-    /// One if the last byte was a delimiter or another, outside quotes.
+    /// One if the last byte ended a field or row.
     ended: u64,
 }
 
-impl<const JSON: bool> Index<JSON> {
+impl Index {
     /// To begin with the block at a record's start.
     pub fn new(marks: Marks) -> Self {
-        Self { marks, usual: marks.quote == Some(b'"'), inside: 0, ended: 1 }
+        Self { marks, inside: 0, ended: 1 }
     }
 
     /// The next block.
     #[inline(always)]
     pub fn look(&mut self, block: &[u8; BLOCK]) -> Found {
-        let [mut quotes, mut delimiters, mut others] = [0u64; 3];
+        let [mut quotes, mut delimiters, mut line_ends] = [0u64; 3];
         let quote = u8x16::splat(self.marks.quote.unwrap_or(0));
         let delimiter = u8x16::splat(self.marks.delimiter);
         for (place, part) in block.chunks_exact(16).enumerate() {
@@ -56,33 +70,19 @@ impl<const JSON: bool> Index<JSON> {
             let bytes = u8x16::new(*part);
             quotes |= bits(bytes.simd_eq(quote), place);
             delimiters |= bits(bytes.simd_eq(delimiter), place);
-            others |= bits(self.other(bytes), place);
+            line_ends |= bits(bytes.simd_eq(u8x16::splat(b'\n')) | bytes.simd_eq(u8x16::splat(b'\r')), place);
         }
         if self.marks.quote.is_none() {
             quotes = 0;
         }
         let inside = up_to(quotes) ^ self.inside;
-        let ends = (delimiters | others) & !inside;
+        let ends = (delimiters | line_ends) & !inside;
         let opening = quotes & (ends << 1 | self.ended);
         let closing = quotes & ends >> 1;
         self.inside = ((inside as i64) >> 63) as u64;
         self.ended = ends >> 63;
         let delimiters = delimiters & !inside;
-        Found { events: delimiters | others | (quotes & !opening & !closing), delimiters, inside }
-    }
-
-    #[inline(always)]
-    fn other(&self, bytes: u8x16) -> u8x16 {
-        if !JSON {
-            return bytes.simd_eq(u8x16::splat(b'\n')) | bytes.simd_eq(u8x16::splat(b'\r'));
-        }
-        let controls = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
-        let escaped = bytes.simd_eq(u8x16::splat(b'\\')) | controls;
-        if self.usual {
-            escaped
-        } else {
-            escaped | bytes.simd_eq(u8x16::splat(b'"'))
-        }
+        Found { events: delimiters | line_ends | (quotes & !opening & !closing), delimiters, inside }
     }
 }
 
@@ -121,18 +121,18 @@ mod tests {
 
     #[test]
     fn what_is_in_quotes_is_no_delimiter() {
-        let mut index = Index::<true>::new(Marks { delimiter: b',', quote: Some(b'"') });
+        let mut index = Index::new(Marks { delimiter: b',', quote: Some(b'"') });
         let found = index.look(&block("\"a,b\",c\\d\n\"e\"\"f\n\"\nx\"y"));
         assert_eq!(places(found.delimiters), [5]);
         // Not the quotes that open or close a field; the doubled ones, and the one in `x"y`.
-        assert_eq!(places(found.events), [5, 7, 9, 12, 13, 15, 17, 19]);
-        let raw = Index::<false>::new(Marks { delimiter: b',', quote: None }).look(&block("\"a,b\\\n"));
+        assert_eq!(places(found.events), [5, 9, 12, 13, 15, 17, 19]);
+        let raw = Index::new(Marks { delimiter: b',', quote: None }).look(&block("\"a,b\\\n"));
         assert_eq!(places(raw.events), [2, 5]);
     }
 
     #[test]
     fn quotes_are_counted_from_block_to_block() {
-        let mut index = Index::<true>::new(Marks { delimiter: b',', quote: Some(b'"') });
+        let mut index = Index::new(Marks { delimiter: b',', quote: Some(b'"') });
         index.look(&block("\"a"));
         let found = index.look(&block(",\",b"));
         assert_eq!((places(found.delimiters), places(found.inside)), (vec![2], vec![0]));

@@ -2,8 +2,8 @@
 
 use crate::columns::Columns;
 use crate::dialect::{after_line_end, CR, LF};
-use crate::fused::{Span, Stop, Window};
-use crate::index::{Index, Marks, BLOCK};
+use crate::fused::{Span, Stop};
+use crate::index::{Index, Marks, Window, BLOCK};
 
 pub struct Plain {
     pub marks: Marks,
@@ -23,7 +23,9 @@ impl Plain {
         // No byte is equal to a quote that there is not.
         let quote = self.marks.quote.map_or(u16::MAX, u16::from);
         let is_quote = |at: usize| u16::from(src[at]) == quote;
-        let mut index = Index::<false>::new(self.marks);
+        let span =
+            |start, end, quoted| Span { start: window.offset + start, end: window.offset + end, quoted: quoted == 1 };
+        let mut index = Index::new(self.marks);
         let mut row = columns.end - window.offset;
         let mut column = 0;
         let mut lines = 0;
@@ -43,7 +45,7 @@ impl Plain {
                     if column + 1 >= self.width {
                         return Stop::Odd;
                     }
-                    spans[column] = Span::new(window, field, at, quoted);
+                    spans[column] = span(field, at - quoted, quoted);
                     column += 1;
                     quoted = usize::from(is_quote(at + 1));
                     field = at + 1 + quoted;
@@ -88,7 +90,7 @@ impl Plain {
                     columns.append(&src[row..at]);
                     columns.close_row(columns.end, columns.lines);
                     if KEYED {
-                        spans[column] = Span::new(window, field, at, quoted);
+                        spans[column] = span(field, at - quoted, quoted);
                         take_key(spans, columns);
                     }
                 }
