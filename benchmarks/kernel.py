@@ -88,9 +88,7 @@ def measure(data: bytes, codecs: list[str], rounds: int) -> Stopwatch:
                         batch = kernel.pack_batch(records, 0, len(records), compression=codec)
                     if name == "json":
                         with watch.stage(f"stamp {codec}"):
-                            kernel.stamp(
-                                batch, producer_id=1, epoch=0, sequence=0, timestamp_ms=0, transactional=True
-                            )
+                            kernel.stamp(batch, producer_id=1, epoch=0, sequence=0, timestamp_ms=0, transactional=True)
                         with watch.stage(f"unpack {codec}"):
                             kernel.unpack_batch(batch)
     return watch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -37,9 +38,15 @@ def kernel_of(name: str) -> ModuleType:
 
 def compare_boundaries(data: bytes, dialect: Dialect, end: int | None, *, final: bool) -> None:
     quote = ord(dialect.quote) if dialect.quote else None
-    for given in (data, bytearray(data)):
-        _same(lambda kernel, given=given: kernel.find_boundary(given, quote, end))
-        _same(lambda kernel, given=given: kernel.find_boundary_exact(given, dialect, end, final=final))
+    for make in (bytes, bytearray):
+        given = make(data)
+        _same(partial(_boundaries, given, dialect, quote, end, final))
+
+
+def _boundaries(
+    data: bytes | bytearray, dialect: Dialect, quote: int | None, end: int | None, final: bool, kernel: ModuleType
+) -> tuple[int, int]:
+    return kernel.find_boundary(data, quote, end), kernel.find_boundary_exact(data, dialect, end, final=final)
 
 
 def compare_encoding(

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from types import ModuleType
 
+from csv2kafka.errors import ConfigError
+
 VARIABLE = "CSV2KAFKA_KERNEL"
-_INSTALL = "install a wheel, or Rust (https://rustup.rs) and then csv2kafka again"
+_INSTALL = "install csv2kafka from a wheel, or again where Rust (https://rustup.rs) is"
 
 
 def choose() -> ModuleType:
-    """The native kernel, or the reference where there is none, which is told once, or where it is asked for.
+    """The native kernel; the reference where it is asked for, or where there is no native one, which is told once.
 
-    ImportError if the native one is asked for and is not there, or another is.
+    ConfigError if the native one is asked for and is not there, or another is asked for.
     """
     wanted = os.environ.get(VARIABLE, "").strip().lower()
     if wanted not in ("", "native", "python"):
-        raise ImportError(f"{VARIABLE}: expected native or python, found {wanted!r}")
+        raise ConfigError(f"{VARIABLE}: expected native or python, found {wanted!r}")
     if wanted != "python":
         try:
-            from csv2kafka.kernel import _native
+            return importlib.import_module("csv2kafka.kernel._native")
         except ImportError as error:
-            if wanted == "native":
-                raise ImportError(f"{VARIABLE} is native, but the native kernel is not here: {_INSTALL}") from error
-            logging.getLogger(__name__).warning(
-                "the native kernel is not here, the Python one is used: the same results, many times slower; %s",
+            if wanted:
+                raise ConfigError(f"{VARIABLE}: the native kernel is not here ({error})", hint=_INSTALL) from error
+            logging.getLogger("csv2kafka.kernel").warning(
+                "the native kernel is not here, so the Python one does the work: right, but many times slower; %s",
                 _INSTALL,
             )
-        else:
-            return _native
-    from csv2kafka.kernel import _python
-
-    return _python
+    return importlib.import_module("csv2kafka.kernel._python")

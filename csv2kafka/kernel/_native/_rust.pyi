@@ -1,4 +1,4 @@
-"""What ``rust/src/python.rs`` gives. Ends are native uint32, as bytes. Marks: delimiter, quote, escape, comment."""
+"""What ``rust/src/python.rs`` gives. Ends it gives are native uint32, as bytes. Marks: delimiter, quote, escape, comment."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from typing_extensions import Buffer
 
 Marks = tuple[int, int | None, int | None, int | None]
 Column = tuple[bytes, bytes]  # contents, ends
+Ends = Sequence[int]  # best as a buffer of native uint32
 
 class Undecodable(ValueError): ...
 class TooLong(ValueError): ...
@@ -24,13 +25,13 @@ def encode_raw(
     data: Buffer, marks: Marks, shown_delimiter: str, width: int, keys: Sequence[int], last: bool
 ) -> Encoded: ...
 def digest(
-    values: Buffer, value_ends: Buffer, keys: Buffer | None, key_ends: Buffer | None, first: int, last: int
+    values: Buffer, value_ends: Ends, keys: Buffer | None, key_ends: Ends | None, first: int, last: int
 ) -> int: ...
 def pack_batch(
     values: Buffer,
-    value_ends: Buffer,
+    value_ends: Ends,
     keys: Buffer | None,
-    key_ends: Buffer | None,
+    key_ends: Ends | None,
     first: int,
     last: int,
     codec: int,

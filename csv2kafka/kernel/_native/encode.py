@@ -19,7 +19,9 @@ def encode_json(
     data: bytes, *, dialect: Dialect, header: tuple[str, ...], keys: tuple[int, ...] = (), last: bool = False
 ) -> Records:
     """See the reference's."""
-    return _records(data, _rust.encode_json(data, marks_of(dialect), repr(dialect.delimiter), _names(header), keys, last))
+    return _records(
+        data, _rust.encode_json(data, marks_of(dialect), repr(dialect.delimiter), _names(header), keys, last)
+    )
 
 
 def encode_raw(

@@ -11,5 +11,6 @@ _CODES = {name: code for code, name in enumerate(COMPRESSIONS)}
 
 def pack_batch(records: Records, first: int, last: int, *, compression: str, level: int | None = None) -> bytearray:
     """See the reference's."""
-    columns = records.values, records.value_ends, records.keys, records.key_ends
-    return _rust.pack_batch(*columns, first, last, _CODES[compression], level)
+    return _rust.pack_batch(
+        records.values, records.value_ends, records.keys, records.key_ends, first, last, _CODES[compression], level
+    )

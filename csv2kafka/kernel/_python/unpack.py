@@ -13,6 +13,7 @@ from csv2kafka.kernel._python.envelope import read_envelope
 from csv2kafka.kernel._python.layout import HEADER_BYTES, Batch, Header
 from csv2kafka.model import Records
 
+
 def unpack_batch(data: Buffer) -> Batch:
     """One whole batch of format 2. StateContradiction if it is another, its CRC is wrong, or it makes no sense."""
     raw = data if isinstance(data, bytes) else bytes(memoryview(data))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from csv2kafka.encoding import JsonEncoder, RawEncoder
 from csv2kafka.protocols import Encoder
 from csv2kafka.testing import EncoderConformance
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 
 class TestJson(EncoderConformance):
