@@ -1,4 +1,7 @@
-"""What ``rust/src/python.rs`` gives. Ends it gives are native uint32, as bytes. Marks: delimiter, quote, escape, comment."""
+"""What ``rust/src/python.rs`` gives.
+
+Marks are delimiter, quote, escape and comment. Ends that it gives are native uint32, as bytes.
+"""
 
 from collections.abc import Sequence
 
