@@ -104,7 +104,7 @@ def main() -> None:
     codecs = arguments.codecs.split(",")
     watch = measure(data, codecs, arguments.rounds)
     print(f"kernel: {kernel.NAME}; {arguments.rows:,} rows of {len(data) / arguments.rows:.0f} bytes\n")
-    ways = {name: (name,) for name in watch.rounds[0]}
+    ways: dict[str, tuple[str, ...]] = {name: (name,) for name in watch.rounds[0]}
     ways |= {f"frame, encode, pack: json, {codec}": ("frame", "encode json", f"pack json {codec}") for codec in codecs}
     ways |= {"frame, encode, digest, pack: json, none": ("frame", "encode json", "digest json", "pack json none")}
     ways |= {"frame, encode, pack: raw, none": ("frame", "encode raw", "pack raw none")}
