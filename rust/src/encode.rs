@@ -30,32 +30,23 @@ pub fn encode_json(task: &Task, names: &[Vec<u8>], values: Vec<u8>) -> Columns {
     let leads = leads(names);
     let mut columns = task.columns(values);
     let mut exact = Exact::new(task, Some(&leads));
-    if !task.dialect.is_simple() || task.width == 0 {
+    let suspect = simdutf8::basic::from_utf8(task.data).is_err();
+    let fused = Fused::new(task.marks(), &leads, suspect).filter(|_| task.dialect.is_simple());
+    let Some(fused) = fused else {
         while exact.row(&mut columns) {}
         return columns;
-    }
-    let fused = Fused {
-        delimiter: task.dialect.delimiter,
-        quote: task.dialect.quote,
-        leads: &leads,
-        last: task.last,
-        suspect: simdutf8::basic::from_utf8(task.data).is_err(),
     };
     let mut spans = vec![Span::default(); task.width];
     let mut take_key = |spans: &[Span], columns: &mut Columns| task.take_key(spans, columns);
     columns.make_room(ROOM.max(task.data.len() * 2));
-    loop {
-        let stop = if task.keys.is_empty() {
-            fused.run::<false>(task.data, &mut columns, &mut spans, &mut take_key)
+    task.windows(&mut columns, exact, |window, columns| {
+        if task.keys.is_empty() {
+            fused.run::<false>(window, columns, &mut spans, &mut take_key)
         } else {
-            fused.run::<true>(task.data, &mut columns, &mut spans, &mut take_key)
-        };
-        match stop {
-            Stop::Full => columns.make_room((columns.values.len() - columns.filled) * 2 + ROOM),
-            Stop::Odd if exact.row(&mut columns) => {}
-            _ => return columns,
+            fused.run::<true>(window, columns, &mut spans, &mut take_key)
         }
-    }
+    });
+    columns
 }
 
 /// Each row's own bytes, without line end.
@@ -105,6 +96,7 @@ impl Task<'_> {
         let mut window = Window { bytes: self.data, offset: 0 };
         while columns.end < self.data.len() {
             match fast(window, columns) {
+                Stop::Full => columns.make_room((columns.values.len() - columns.filled) * 2 + ROOM),
                 Stop::Done if tail.is_empty() && columns.end < self.data.len() => {
                     tail.extend_from_slice(&self.data[columns.end..]);
                     tail.resize(tail.len() + BLOCK + MARGIN, 0);

@@ -7,14 +7,15 @@ use wide::u8x16;
 
 use crate::columns::Columns;
 use crate::dialect::{CR, LF};
+use crate::index::{Marks, Window};
 use crate::json::{Lead, ESCAPES};
 
 const STEP: usize = 16;
 
 /// Why a pass stopped. The columns hold all rows before that place.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// All data is used up.
+    /// Too little is left of the data.
     Done,
     /// The row there is for the exact machine.
     Odd,
@@ -31,124 +32,102 @@ pub struct Span {
 }
 
 pub struct Fused<'a> {
-    pub delimiter: u8,
-    /// A quote that opens fields; None: quotes are data.
-    pub quote: Option<u8>,
-    pub leads: &'a [Lead],
-    /// No line end is needed at the end of data.
-    pub last: bool,
-    /// Rows may have invalid UTF-8.
-    pub suspect: bool,
+    delimiter: u8,
+    /// No byte is equal to a quote that there is not.
+    quote: u16,
+    first: &'a Lead,
+    others: &'a [Lead],
+    suspect: bool,
 }
 
-/// How a field ended.
-enum Field<'s, 'd> {
-    /// At a delimiter or line end, or at the end of data, which the rests begin with.
-    At(&'s [u8], &'d mut [u8]),
-    Full,
-    /// Data ended inside quotes.
-    Open,
-}
+/// What is left of source and destination.
+type Rest<'s, 'd> = (&'s [u8], &'d mut [u8]);
 
-/// 16 bytes at the front of `src`; past its end there are zeros, which are found as controls.
-#[inline(always)]
-fn load(src: &[u8]) -> [u8; STEP] {
-    match src.first_chunk::<STEP>() {
-        Some(block) => *block,
-        None => {
-            let mut block = [0; STEP];
-            block[..src.len()].copy_from_slice(src);
-            block
-        }
+impl<'a> Fused<'a> {
+    /// `suspect`: rows may have invalid UTF-8. None if there are no columns.
+    pub fn new(marks: Marks, leads: &'a [Lead], suspect: bool) -> Option<Self> {
+        let (first, others) = leads.split_first()?;
+        let quote = marks.quote.map_or(u16::MAX, u16::from);
+        Some(Self { delimiter: marks.delimiter, quote, first, others, suspect })
     }
-}
 
-impl Fused<'_> {
-    /// Encode rows from `columns.end` on. `spans`: one for each column if keys are wanted, filled for each row
-    /// before `take_key` is called.
+    /// Encode rows from `columns.end` on. `KEYED`: `take_key` is called for each row, with a span for each column.
     pub fn run<const KEYED: bool>(
         &self,
-        data: &[u8],
-        columns: &mut Columns,
-        spans: &mut [Span],
-        take_key: &mut impl FnMut(&[Span], &mut Columns),
-    ) -> Stop {
-        match self.quote {
-            Some(b'"') | None => self.rows::<KEYED, true>(data, columns, spans, take_key),
-            Some(_) => self.rows::<KEYED, false>(data, columns, spans, take_key),
-        }
-    }
-
-    fn rows<const KEYED: bool, const USUAL: bool>(
-        &self,
-        data: &[u8],
+        window: Window,
         columns: &mut Columns,
         spans: &mut [Span],
         take_key: &mut impl FnMut(&[Span], &mut Columns),
     ) -> Stop {
         let mut values = std::mem::take(&mut columns.values);
-        let stop = self.rows_into::<KEYED, USUAL>(data, &mut values, columns, spans, take_key);
+        let stop = if self.quote == u16::from(b'"') || self.quote == u16::MAX {
+            self.rows::<KEYED, true>(window, &mut values, columns, spans, take_key)
+        } else {
+            self.rows::<KEYED, false>(window, &mut values, columns, spans, take_key)
+        };
         columns.values = values;
-        stop
+        match stop {
+            Err(stop) => stop,
+            Ok(never) => match never {},
+        }
     }
 
+    /// `USUAL`: the quote is the one that JSON escapes too, or there is none.
     #[inline(always)]
-    fn rows_into<const KEYED: bool, const USUAL: bool>(
+    fn rows<const KEYED: bool, const USUAL: bool>(
         &self,
-        data: &[u8],
+        window: Window,
         values: &mut [u8],
         columns: &mut Columns,
         spans: &mut [Span],
         take_key: &mut impl FnMut(&[Span], &mut Columns),
-    ) -> Stop {
+    ) -> Result<std::convert::Infallible, Stop> {
+        let end = window.offset + window.bytes.len();
         let room = values.len();
-        let mut src = &data[columns.end..];
+        let mut src = window.bytes.get(columns.end - window.offset..).ok_or(Stop::Done)?;
         let mut dst = &mut values[columns.filled..];
         loop {
-            let Some(&first) = src.first() else { return Stop::Done };
+            let first = *src.first().ok_or(Stop::Done)?;
             if first == LF || first == CR {
                 src = after_line_end(src);
-                columns.end = data.len() - src.len();
+                columns.end = end - src.len();
                 columns.lines += 1;
                 continue;
             }
             let mut lines = 0;
-            for (column, lead) in self.leads.iter().enumerate() {
-                if column > 0 {
-                    match src.split_first() {
-                        Some((&byte, rest)) if byte == self.delimiter => src = rest,
-                        _ => return Stop::Odd,
-                    }
-                }
-                let Some(rest) = lead.put(dst) else { return Stop::Full };
-                let quoted = src.first().copied().is_some_and(|byte| Some(byte) == self.quote);
-                let start = data.len() - src.len() + usize::from(quoted);
-                let field =
-                    if quoted { self.quoted::<USUAL>(&src[1..], rest, &mut lines) } else { self.unquoted(src, rest) };
-                match field {
-                    Field::At(source, rest) => (src, dst) = (source, rest),
-                    Field::Full => return Stop::Full,
-                    Field::Open => return Stop::Odd,
-                }
+            let mut others = self.others.iter();
+            dst = self.first.put(dst).ok_or(Stop::Full)?;
+            loop {
+                let opened = *src.first().ok_or(Stop::Done)?;
+                let quoted = u16::from(opened) == self.quote;
+                let start = end - src.len() + usize::from(quoted);
+                (src, dst) =
+                    if quoted { self.quoted::<USUAL>(&src[1..], dst, &mut lines)? } else { self.unquoted(src, dst)? };
                 if KEYED {
-                    let end = data.len() - src.len() - usize::from(quoted);
-                    spans[column] = Span { start, end, quoted };
+                    let end = end - src.len() - usize::from(quoted);
+                    spans[self.others.len() - others.len()] = Span { start, end, quoted };
                 }
+                let Some((&byte, rest)) = src.split_first() else { return Err(Stop::Done) };
+                if byte != self.delimiter {
+                    break;
+                }
+                let Some(lead) = others.next() else { return Err(Stop::Odd) };
+                src = rest;
+                dst = lead.put(dst).ok_or(Stop::Full)?;
             }
-            let content_end = data.len() - src.len();
-            match src.first() {
-                Some(&(CR | LF)) => src = after_line_end(src),
-                None if self.last => {}
-                _ => return Stop::Odd,
+            let row_end = end - src.len();
+            if others.len() > 0 || !matches!(src.first(), Some(&(LF | CR))) {
+                return Err(Stop::Odd);
             }
-            if self.suspect && simdutf8::basic::from_utf8(&data[columns.end..content_end]).is_err() {
-                return Stop::Odd;
+            if self.suspect {
+                let row = &window.bytes[columns.end - window.offset..row_end - window.offset];
+                simdutf8::basic::from_utf8(row).map_err(|_| Stop::Odd)?;
             }
-            let Some((end, rest)) = dst.split_first_chunk_mut::<2>() else { return Stop::Full };
-            *end = *b"\"}";
-            dst = rest;
+            let (closing, rest) = dst.split_first_chunk_mut::<2>().ok_or(Stop::Full)?;
+            *closing = *b"\"}";
+            (src, dst) = (after_line_end(src), rest);
             columns.filled = room - dst.len();
-            columns.end = data.len() - src.len();
+            columns.end = end - src.len();
             columns.lines += lines + 1;
             columns.close_row(columns.end, columns.lines);
             if KEYED {
@@ -157,46 +136,41 @@ impl Fused<'_> {
         }
     }
 
+    /// A field up to the delimiter or line end that ends it.
     #[inline(always)]
-    fn unquoted<'s, 'd>(&self, mut src: &'s [u8], mut dst: &'d mut [u8]) -> Field<'s, 'd> {
+    fn unquoted<'s, 'd>(&self, mut src: &'s [u8], mut dst: &'d mut [u8]) -> Result<Rest<'s, 'd>, Stop> {
         let delimiter = u8x16::splat(self.delimiter);
         loop {
-            let block = load(src);
-            let Some(room) = dst.first_chunk_mut::<STEP>() else { return Field::Full };
-            *room = block;
+            let block = *src.first_chunk::<STEP>().ok_or(Stop::Done)?;
+            *dst.first_chunk_mut::<STEP>().ok_or(Stop::Full)? = block;
             let bytes = u8x16::new(block);
             let found = (to_escape(bytes) | bytes.simd_eq(delimiter)).to_bitmask();
             if found == 0 {
                 (src, dst) = (&src[STEP..], &mut dst[STEP..]);
                 continue;
             }
-            let clean = found.trailing_zeros() as usize;
-            let Some((&byte, _)) = src.get(clean..).and_then(<[u8]>::split_first) else {
-                let clean = src.len();
-                return Field::At(&src[clean..], &mut dst[clean..]);
-            };
+            let clean = found.trailing_zeros() as usize % STEP;
             (src, dst) = (&src[clean..], &mut dst[clean..]);
+            let byte = *src.first().ok_or(Stop::Done)?;
             if byte == self.delimiter || byte == LF || byte == CR {
-                return Field::At(src, dst);
+                return Ok((src, dst));
             }
-            let Some(rest) = escape(byte, dst) else { return Field::Full };
-            (src, dst) = (&src[1..], rest);
+            (src, dst) = (&src[1..], escape(byte, dst).ok_or(Stop::Full)?);
         }
     }
 
-    /// The content behind an opening quote. `USUAL`: the quote is the one that JSON escapes too.
+    /// The content behind an opening quote, and the closing one.
     #[inline(always)]
     fn quoted<'s, 'd, const USUAL: bool>(
         &self,
         mut src: &'s [u8],
         mut dst: &'d mut [u8],
         lines: &mut usize,
-    ) -> Field<'s, 'd> {
-        let quote = if USUAL { b'"' } else { self.quote.unwrap_or(b'"') };
+    ) -> Result<Rest<'s, 'd>, Stop> {
+        let quote = if USUAL { b'"' } else { self.quote as u8 };
         loop {
-            let block = load(src);
-            let Some(room) = dst.first_chunk_mut::<STEP>() else { return Field::Full };
-            *room = block;
+            let block = *src.first_chunk::<STEP>().ok_or(Stop::Done)?;
+            *dst.first_chunk_mut::<STEP>().ok_or(Stop::Full)? = block;
             let bytes = u8x16::new(block);
             let mut special = to_escape(bytes);
             if !USUAL {
@@ -207,23 +181,20 @@ impl Fused<'_> {
                 (src, dst) = (&src[STEP..], &mut dst[STEP..]);
                 continue;
             }
-            let clean = found.trailing_zeros() as usize;
-            let Some((&byte, after)) = src.get(clean..).and_then(<[u8]>::split_first) else {
-                return Field::Open;
-            };
-            dst = &mut dst[clean..];
-            src = after;
+            let clean = found.trailing_zeros() as usize % STEP;
+            (src, dst) = (&src[clean..], &mut dst[clean..]);
+            let byte = *src.first().ok_or(Stop::Done)?;
+            src = &src[1..];
+            let next = *src.first().ok_or(Stop::Done)?;
             if byte == quote {
-                if src.first() != Some(&quote) {
-                    return Field::At(src, dst);
+                if next != quote {
+                    return Ok((src, dst));
                 }
                 src = &src[1..];
             } else {
-                let ends_line = byte == LF || (byte == CR && src.first() != Some(&LF));
-                *lines += usize::from(ends_line);
+                *lines += usize::from(byte == LF || (byte == CR && next != LF));
             }
-            let Some(rest) = escape(byte, dst) else { return Field::Full };
-            dst = rest;
+            dst = escape(byte, dst).ok_or(Stop::Full)?;
         }
     }
 }
