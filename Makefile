@@ -65,7 +65,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml $(NATIVE) | $(VENV)/bin/python
-	@echo "installing csv2kafka"
+	@echo "installing csv2kafka (about 20 s, with Rust a minute or two more the first time)"
 	@$(PIP) --editable .
 	@touch $@
 

@@ -11,7 +11,7 @@ from setuptools_rust import Binding, RustExtension
 setup(
     rust_extensions=[
         RustExtension(
-            "csv2kafka.kernel._native._rust",
+            "csv2kafka.kernel._rust",
             path="rust/Cargo.toml",
             binding=Binding.PyO3,
             args=["--locked"],

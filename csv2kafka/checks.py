@@ -1,15 +1,22 @@
-"""Does a checkpoint belong to this run? Are the pipeline's options sound? Pure; all problems at once."""
+"""Does a checkpoint belong to this run? Are the pipeline's options sound? All problems at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from csv2kafka.decoding import check_encoding
 from csv2kafka.errors import ConfigError, SettingsChanged, SourceChanged
-from csv2kafka.model import Checkpoint, Dialect, Manifest
+from csv2kafka.model import Checkpoint, Dialect, Manifest, SourceObject
 
 ON_BAD_ROW = ("fail", "skip", "dead-letter")
 ON_FOREIGN = ("stop", "resend")
+
+
+ANEW = (
+    "or begin at row 0 with --restart, or as another job with --job NAME: rows that stand in a topic already stay "
+    "there and are sent again"
+)
 
 
 def check_options(
@@ -65,6 +72,19 @@ def _dialect_problems(dialect: Dialect) -> list[str]:
     return problems
 
 
+def check_not_written(objects: Iterable[SourceObject], files: Iterable[Path]) -> None:
+    """ConfigError if a file that the sink writes is one of the source's."""
+    written = [path for path in files if path.exists()]
+    for obj in objects:
+        read = Path(obj.uri)
+        same = next((path for path in written if read.exists() and path.samefile(read)), None)
+        if same is not None:
+            raise ConfigError(
+                f"{same} would be written, and is one of the files to be read",
+                hint="give --output a file outside the source; nothing has been changed",
+            )
+
+
 def check_checkpoint(
     checkpoint: Checkpoint, manifest: Manifest | None, *, settings: Mapping[str, str], found: Manifest
 ) -> None:
@@ -82,13 +102,13 @@ def check_checkpoint(
         raise SettingsChanged(
             f"job {checkpoint.job} was begun with other settings:",
             *differing,
-            hint="run with those, or begin anew with --restart, or as another job with --job NAME",
+            hint=f"run with those; {ANEW}",
         )
     if checkpoint.manifest_digest != found.digest:
         raise SourceChanged(
             f"job {checkpoint.job}: the source is not what it was when the job began:\n"
             + "\n".join(_manifest_differences(manifest, found)),
-            hint="put the old version back; or begin anew with --restart, or as another job with --job NAME",
+            hint=f"put the old version back; {ANEW}",
         )
 
 

@@ -18,8 +18,8 @@
         ├── LeaseHeld                  76          no     another live run holds the lease
         └── StaleLease                 76          no     our lease was taken by a later epoch
 
-``retryable`` errors end a session, never a run: the pipeline opens a new session (see ARCHITECTURE.md,
-"The one way it recovers"). The message says what was expected and found; ``hint`` says what to do next.
+``retryable`` errors end a session, never a run: the pipeline opens a new session (ARCHITECTURE.md, "One recovery
+path"). The message says what was expected and found; ``hint`` says what to do next.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Pure: no files, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from csv2kafka import kernel
 from csv2kafka.errors import DataError
@@ -25,7 +25,8 @@ class Framer:
     ``header``: the column names, when the first block is not the object's start (or they are known). None: they
     are taken from the first record (``has_header``), or from ``columns``; where there are neither, they are
     ``column0``, ``column1`` and so on. ``columns`` replaces the names in the file.
-    ``max_record``: bytes of the longest record, line end included. ``chunk_bytes``: about how long chunks are.
+    ``max_record``: bytes of the longest record, line end included. ``chunk_bytes``: about how long chunks are, or
+    what says so from the header, asked again and again.
     ``uri`` names the object in errors.
     """
 
@@ -38,7 +39,7 @@ class Framer:
         columns: tuple[str, ...] | None = None,
         has_header: bool = True,
         max_record: int = MAX_RECORD,
-        chunk_bytes: int = CHUNK_BYTES,
+        chunk_bytes: int | Callable[[tuple[str, ...]], int] = CHUNK_BYTES,
         exact: bool = False,
         uri: str = "",
     ) -> None:
@@ -101,7 +102,8 @@ class Framer:
 
     def _window(self, size: int) -> int:
         """How much of the buffer to look at: about a chunk, more if that was in vain, never more than a record."""
-        window = size if 2 * size <= 3 * self._chunk_bytes else self._chunk_bytes
+        wanted = self._chunk_bytes if isinstance(self._chunk_bytes, int) else self._chunk_bytes(self._header or ())
+        window = size if 2 * size <= 3 * wanted else wanted
         return min(max(window, 2 * self._in_vain), size, self._max_record)
 
     def _boundary(self, window: int, *, final: bool) -> int:
@@ -157,8 +159,8 @@ class Framer:
             found = None
         if found is None and not final and size <= self._max_record:
             return None
-        if found is None and not size:
-            return self._columns or ()
+        if found is None and final and self._boundary(size, final=True) == size:
+            return self._columns or ()  # nothing is there, or blank lines and comments only
         if found is None or found.end - found.start > self._max_record:
             return self._no_header(final and size <= self._max_record)
         header = self._names(found)

@@ -3,7 +3,7 @@
     lease ─▶ ┌─ open a session ─▶ ask where to go on ─▶ Transfer ─┐─▶ Report
              └──────── wait, growing ◀── any doubt ◀─────────────┘
 
-A crash, a lost broker, a fenced producer and a restart on another machine all take this one way (design.md).
+A crash, a lost broker, a fenced producer and a restart on another machine all take this one way (ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import random
 import resource
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from attrs import evolve
 
 from csv2kafka import registry
-from csv2kafka.checks import check_checkpoint, check_options
+from csv2kafka.checks import check_checkpoint, check_not_written, check_options
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, Unreachable
 from csv2kafka.model import (
+    DEFAULT_MAX_RECORD,
     Checkpoint,
     Committed,
     Dialect,
@@ -39,7 +41,7 @@ from csv2kafka.model import (
 from csv2kafka.model.report import BAD_ROWS_NAMED, Report
 from csv2kafka.patience import Patience
 from csv2kafka.protocols import HEARTBEAT_SECONDS, CheckpointStore, Encoder, Job, Lease, Sink, Source
-from csv2kafka.reading import Reading
+from csv2kafka.reading import Reading, total_bytes
 from csv2kafka.transfer import OnBadRow, Transfer
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 7.0  # to commit what is on the way when asked to stop
 CLOSE_SECONDS = 2.0  # then, to let go of everything
+LOST_SECONDS = 5.0  # after the lease is lost, for the session to end; it takes 2 s at most where all is well
 
 T = TypeVar("T")
 
@@ -66,6 +69,7 @@ class Pipeline:
     connect_timeout (seconds): give up if nothing ever answered. give_up_after (seconds, None: never): give up
     when what was lost does not come back.
     on_event: told of progress, from the loop; must not block.
+    draw (0 to 1): shortens pauses; replaced in tests.
 
     Raises ConfigError with all problems at once. Several pipelines can run in one loop.
     """
@@ -81,16 +85,17 @@ class Pipeline:
         encoding: str = "utf-8",
         has_header: bool = True,
         columns: Sequence[str] | None = None,
-        max_record: int = 16 << 20,
+        max_record: int = DEFAULT_MAX_RECORD,
         job: str | None = None,
         checkpoint_interval: float = 1.0,
         checkpoint_rows: int | None = None,
         on_bad_row: OnBadRow = "fail",
         restart: bool = False,
-        on_foreign: str = "stop",
+        on_foreign: Literal["stop", "resend"] = "stop",
         connect_timeout: float = 60.0,
         give_up_after: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         encoder_dialect: Dialect | None = getattr(encoder, "dialect", None)
         dialect = dialect or encoder_dialect or Dialect()
@@ -123,18 +128,23 @@ class Pipeline:
         self._checkpoint_rows = checkpoint_rows
         self._on_bad_row: OnBadRow = on_bad_row
         self._restart = restart
-        self._on_foreign = on_foreign
+        self._on_foreign: Literal["stop", "resend"] = on_foreign
         self._on_event = on_event
         self.run_id = uuid.uuid4().hex
         self._owner = f"run {self.run_id[:8]} (process {os.getpid()} on {platform.node()})"
         self.job = job or registry.job_name(source.uri, sink.destination, run_id=self.run_id)
         self._stop = asyncio.Event()
         self._patience = Patience(
-            connect_timeout=connect_timeout, give_up_after=give_up_after, stop=self._stop, tell=self._emit
+            connect_timeout=connect_timeout,
+            give_up_after=give_up_after,
+            stop=self._stop,
+            tell=self._emit,
+            draw=draw,
         )
         self._objects: tuple[SourceObject, ...] = ()
         self._manifest = Manifest()
-        self._started_at = 0.0
+        self._gone: ConfigError | None = None
+        self._started_at: float | None = None
         self._reading_begun = False
         self._refused_up_to = 0
         self.report = Report(
@@ -177,6 +187,9 @@ class Pipeline:
         CancelledError; ``report`` says how far it came.
         Raises the errors of ``csv2kafka.errors`` that are not retryable; everything before is committed.
         """
+        if self._started_at is not None:
+            raise RuntimeError("run() was called before: a new Pipeline of the same job goes on where this one ended")
+        self._started_at = asyncio.get_running_loop().time()
         work = asyncio.create_task(self._run())
         try:
             return await asyncio.shield(work)
@@ -191,11 +204,8 @@ class Pipeline:
                 work.exception()
 
     async def _run(self) -> Report:
-        self._started_at = asyncio.get_running_loop().time()
         self._patience.begin()
         try:
-            if (report := await self._insist(self._complete_already)) is not None:
-                return report
             await self._insist(self._pin_objects)
             async with AsyncExitStack() as held:
                 lease = await self._insist(lambda: held.enter_async_context(self._store.lease(self.job, self._owner)))
@@ -222,28 +232,21 @@ class Pipeline:
             self._check(stored, await self._store.load_manifest(self.job))
         return stored
 
-    async def _complete_already(self) -> Report | None:
-        """The report of a job that an earlier run completed, its source the same or gone; else None."""
-        stored = None if self._restart else await self._store.load(self.job)
-        if stored is None or not stored.complete:
-            return None
-        try:
-            await self._pin_objects()
-        except ConfigError:
-            self._know(await self._store.load_manifest(self.job) or Manifest())
-        self._check(stored, await self._store.load_manifest(self.job))
-        return self._finished(stored, already=True)
-
     async def _pin_objects(self) -> None:
-        """Fix the manifest; once per run."""
-        if self._objects:
+        """Fix the manifest. That of a job that is complete holds also when its source is gone."""
+        try:
+            self._objects = tuple([obj async for obj in self._reading.source.objects()])
+        except ConfigError as error:
+            stored = None if self._restart else await self._store.load(self.job)
+            if stored is None or not stored.complete:
+                raise
+            self._gone = error
+            self._know(await self._store.load_manifest(self.job) or Manifest())
             return
-        objects = self._reading.source.objects()
-        self._objects = tuple([obj async for obj in objects])
+        await asyncio.to_thread(check_not_written, self._objects, getattr(self._sink, "files", ()))
         self._know(Manifest(objects=tuple((o.uri, o.size, o.version) for o in self._objects)))
-        sizes = [obj.size for obj in self._objects]
-        total = None if None in sizes else sum(size or 0 for size in sizes)
-        self._emit(Started(job=self.job, run_id=self.run_id, objects=len(sizes), total_bytes=total))
+        total = total_bytes(self._objects)
+        self._emit(Started(job=self.job, run_id=self.run_id, objects=len(self._objects), total_bytes=total))
 
     def _know(self, manifest: Manifest) -> None:
         self._manifest = manifest
@@ -257,13 +260,11 @@ class Pipeline:
             await asyncio.wait({work, heart}, return_when=asyncio.FIRST_COMPLETED)
             if heart.done() and not work.done():
                 work.cancel()
-                await asyncio.wait({work})
+                await asyncio.wait({work}, timeout=LOST_SECONDS)
                 heart.result()  # StaleLease
             return await work
         finally:
-            for task in (work, heart):
-                task.cancel()
-            await asyncio.gather(work, heart, return_exceptions=True)
+            await _ended(work, heart)
 
     async def _sessions(self, lease: Lease | None, stored: Checkpoint | None) -> Report:
         """Sessions, one after another, until one reaches the end."""
@@ -275,11 +276,13 @@ class Pipeline:
                     job = evolve(job, restart=False)
                     start = session.resume_from
                     self._opened(start)
+                    stored = start  # also where the store does not answer: a sink that began anew is not what it was
                     if lease is not None:
                         await self._store.save(lease, start, self._manifest)
                     if start.complete:  # by this run, if the answer to its last commit was lost
                         return self._finished(start, already=start.run_id != self.run_id)
-                    stored = start
+                    if self._gone is not None:  # complete for the store; another run has begun again since
+                        raise self._gone
                     self._reading_begun = True
                     transfer = Transfer(
                         session=session,
@@ -320,7 +323,7 @@ class Pipeline:
             manifest=self._manifest,
             check=self._check,
             restart=self._restart,
-            on_foreign="resend" if self._on_foreign == "resend" else "stop",
+            on_foreign=self._on_foreign,
         )
 
     @property
@@ -366,7 +369,7 @@ class Pipeline:
             self.report,
             checkpoint=checkpoint,
             rows_this_run=rows,
-            seconds=asyncio.get_running_loop().time() - self._started_at,
+            seconds=asyncio.get_running_loop().time() - (self._started_at or 0.0),
             peak_memory_bytes=peak if sys.platform == "darwin" else peak * 1024,
         )
 
@@ -390,6 +393,16 @@ class Pipeline:
                 self.report = evolve(self.report, bad_rows=(*self.report.bad_rows, event.row))
         if self._on_event is not None:
             self._on_event(event)
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """End them, and wait for that: what does not let itself be ended is left behind."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=LOST_SECONDS)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # say that it was seen
 
 
 async def _heartbeat(lease: Lease) -> None:

@@ -67,8 +67,10 @@ class Source(Protocol):
         ...
 
     def read(self, obj: SourceObject, offset: int) -> AsyncIterator[bytes]:
-        """The object's own bytes from ``offset`` on (at its size: nothing), in blocks of 1–4 MiB.
+        """The object's own bytes from ``offset`` on (at its size: nothing), in blocks of 4 MiB at most.
 
+        Larger blocks take memory that nothing bounds; ones below 1 MiB are slow. Called once per object in each
+        session, and left at any block (closed, if it is an async generator) when the session ends.
         Raises SourceChanged if it is no longer the version in ``obj``, at the latest when reading ends.
         """
         ...
@@ -82,14 +84,18 @@ class Source(Protocol):
 class Encoder(Protocol):
     """CSV rows to keys and values. Pure; called in worker threads, several at once.
 
-    ``settings``: what of its settings shapes the output (``format``, ``key``, …), by name.
+    ``settings``: what of its settings shapes the output (``format``, ``key``, …), by name. An encoder that parses
+    the CSV itself may have a ``dialect``; the pipeline then takes it, and refuses another one.
     """
 
     @property
     def settings(self) -> dict[str, str]: ...
 
     def encode(self, chunk: Chunk) -> Records:
-        """The chunk's rows. A row that cannot be encoded goes to ``bad``; it never raises for data."""
+        """The chunk's rows. A row that cannot be encoded goes to ``bad``; it never raises for a row.
+
+        ConfigError or DataError where the chunk's header cannot be used; the pipeline adds whose it is.
+        """
         ...
 
 
@@ -140,8 +146,10 @@ class SinkSession(Protocol):
     def standing(self) -> AsyncIterator[Records]:
         """What stands behind ``resume_from`` already; the pipeline does not send equal rows again.
 
-        Read to its end once, before the first write. Empty where the sink's commit is atomic. A commit can fall
-        amid it: the checkpoint's place in the sink is then behind the rows it counts, not behind all that stand.
+        Asked for once, and read to its end, or (under ``on_foreign=resend``) to the first row that differs, before
+        any data is written; dead letters may be written amid it. Empty where the sink's commit is atomic.
+        A commit can fall amid it: the checkpoint's place in the sink is then behind the rows it counts, not behind
+        all that stand.
         """
         ...
 
@@ -160,7 +168,10 @@ class SinkSession(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Where rows go. One instance serves one job."""
+    """Where rows go. One instance serves one job.
+
+    A sink into local files may have ``files``: their paths, none of which may be a file of the source.
+    """
 
     @property
     def destination(self) -> str:
@@ -177,8 +188,9 @@ class Sink(Protocol):
     ) -> AbstractAsyncContextManager[SinkSession]:
         """Shut out older writers of this job, find the checkpoint that counts.
 
-        ``stored``: the store's. Leaving the context drops what is not committed, within a few seconds even
-        when the server is away.
+        ``stored``: the store's checkpoint, or this run's last, where the store did not hear of it. ``lease``: renew
+        it just before older writers are shut out; None from a store that has none. Leaving the context drops what
+        is not committed, within a few seconds even when the server is away.
         """
         ...
 

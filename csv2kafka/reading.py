@@ -15,26 +15,30 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 from typing import Generic, TypeVar
 
 from attrs import Factory, define, evolve, field, frozen
 
+from csv2kafka import registry
+from csv2kafka.config import ReadConfig
 from csv2kafka.decoding import decode
-from csv2kafka.errors import BadRow, ConfigError, DataError
+from csv2kafka.errors import BadRow, ConfigError, DataError, Doubt
 from csv2kafka.framing import Framer
-from csv2kafka.model import Block, Broken, Chunk, Dialect, Position, Records, SourceObject
+from csv2kafka.model import DEFAULT_MAX_RECORD, Block, Broken, Chunk, Dialect, Position, Records, SourceObject
 from csv2kafka.protocols import Encoder, Source
 
 T = TypeVar("T")
-_Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]"] | Exception | None
+_Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]", int] | BaseException | None  # int: bytes under way
 
-CHUNK_BYTES = 512 << 10  # smaller is faster (caches) and lighter, larger compresses better
+CHUNK_BYTES = 512 << 10  # of text; smaller is faster (caches) and lighter, larger compresses better
+SMALLEST_CHUNK_BYTES = 1 << 10
+ENCODED_BYTES = 2 << 20  # about what a chunk may become: JSON repeats the header in every row
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n|\Z)")
 
 READ_AHEAD_BLOCKS = 3  # of 1–4 MiB each
-ENCODE_AHEAD_BYTES = 2 << 20  # of source text being encoded, or encoded and waiting
+ENCODE_AHEAD_BYTES = 6 << 20  # about what is being encoded, or encoded and waiting
 
 
 @frozen(kw_only=True, eq=False)
@@ -47,18 +51,39 @@ class Reading:
     encoding: str = "utf-8"
     has_header: bool = True
     columns: tuple[str, ...] | None = None
-    max_record: int = 16 << 20
+    max_record: int = DEFAULT_MAX_RECORD
+
+
+def reading_from(config: ReadConfig) -> Reading:
+    """The reading that a configuration asks for. Raises ConfigError."""
+    return Reading(
+        source=registry.build_source(config),
+        encoder=registry.build_encoder(config),
+        dialect=registry.build_dialect(config),
+        encoding=config.encoding,
+        has_header=config.header,
+        columns=config.columns,
+        max_record=config.max_record,
+    )
+
+
+def total_bytes(objects: Sequence[SourceObject]) -> int | None:
+    """The own bytes of all objects; None if the size of one is not known."""
+    sizes = [obj.size for obj in objects]
+    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 @frozen(kw_only=True, eq=False)
 class Encoded(Generic[T]):
-    """A chunk's rows, in order. ``before``: the position of the chunk's first byte. ``extra``: what ``work`` made."""
+    """A chunk's rows, in order. ``before``: the position of the chunk's first byte. ``extra``: what ``work`` made.
+    ``passed``: the own bytes of all objects before this one."""
 
     obj: SourceObject
     chunk: Chunk
     records: Records
     extra: T
     before: Position
+    passed: int
 
     def after(self, good: int) -> Position:
         """The position behind the good row ``good - 1`` and before any refused row that follows it."""
@@ -71,6 +96,10 @@ class Encoded(Generic[T]):
     def end(self) -> Position:
         """The position behind the chunk."""
         return self._at(self.records.end, self.records.lines, len(self.records) + len(self.records.bad))
+
+    def source_bytes(self) -> int:
+        """Of all objects' own bytes, those before the chunk's end."""
+        return self.passed + self.end().resume.offset
 
     def _at(self, offset: int, lines: int, rows: int) -> Position:
         decoded = self.chunk.offset + offset
@@ -112,18 +141,20 @@ async def read_rows(
     Raises DataError where headers differ or framing cannot go on, after all rows before that place were given.
     """
     position = start
+    passed = sum(obj.size or 0 for obj in objects[: start.object_index])
     for index in range(start.object_index, len(objects)):
         obj = objects[index]
         if index > start.object_index:
             position = Position(object_index=index, uri=obj.uri, version=obj.version, rows=position.rows)
         in_middle = position.offset > 0
-        rows = _ObjectRows(reading=reading, obj=obj, index=index, work=work)
+        rows = _ObjectRows(reading=reading, obj=obj, index=index, passed=passed, work=work)
         async with aclosing(rows.run(position, header if in_middle else None)) as encoded:
             async for item in encoded:
                 if item.chunk.header and item.chunk.header != header:  # an object of 0 bytes has none
                     header = _agreed(header, item.chunk.header, objects, index)
                 position = item.end()
                 yield item
+        passed += obj.size or 0
 
 
 def _agreed(
@@ -153,11 +184,13 @@ class _ObjectRows(Generic[T]):
     reading: Reading
     obj: SourceObject
     index: int
+    passed: int
     work: Callable[[Chunk, Records], T]
-    _blocks: asyncio.Queue[Block | Exception | None] = field(factory=lambda: asyncio.Queue(READ_AHEAD_BLOCKS))
+    _blocks: asyncio.Queue[Block | BaseException | None] = field(factory=lambda: asyncio.Queue(READ_AHEAD_BLOCKS))
     _kept: deque[Block] = Factory(deque)  # not yet confirmed by a chunk that ended on a boundary
     _ended: bool = False
-    _failed: Exception | None = None  # what ended the blocks; framing anew meets it again
+    _growth: float = 0.0  # bytes of values and keys for each byte of text; 0: not known yet
+    _failed: BaseException | None = None  # what ended the blocks; framing anew meets it again
 
     async def run(self, position: Position, header: tuple[str, ...] | None) -> AsyncGenerator[Encoded[T], None]:
         prefetch = asyncio.create_task(self._prefetch(position))
@@ -170,7 +203,7 @@ class _ObjectRows(Generic[T]):
                         position = item.end()
                 if item is None or not item.records.unfinished:
                     return
-                # A count was wrong: go on exactly from the last whole record (design.md, framing).
+                # A count was wrong: go on exactly from the last whole record (``Framer``, ``exact``).
                 header = item.chunk.header
             raise _never_finished(position)
         finally:
@@ -186,9 +219,20 @@ class _ObjectRows(Generic[T]):
             columns=reading.columns,
             has_header=reading.has_header,
             max_record=reading.max_record,
-            chunk_bytes=CHUNK_BYTES,
+            chunk_bytes=self._chunk_bytes,
             exact=exact,
         )
+
+    def _chunk_bytes(self, header: tuple[str, ...]) -> int:
+        """Chunks are the smaller the more their rows grow by encoding; supposed from the header, then observed."""
+        if not self._growth:  # at worst a row is nothing but delimiters
+            self._growth = 1 + sum(len(name) + 6 for name in header) / max(1, len(header))
+        return min(CHUNK_BYTES, max(SMALLEST_CHUNK_BYTES, int(ENCODED_BYTES / self._growth)))
+
+    def _observe(self, chunk: Chunk, records: Records) -> None:
+        if chunk.data:
+            encoded = len(memoryview(records.values)) + len(memoryview(records.keys or b""))
+            self._growth = max(1.0, encoded / len(chunk.data))
 
     async def _prefetch(self, position: Position) -> None:
         try:
@@ -200,8 +244,8 @@ class _ObjectRows(Generic[T]):
                 async for block in blocks:
                     await self._blocks.put(block)
             await self._blocks.put(None)
-        except Exception as error:
-            await self._blocks.put(error)
+        except BaseException as error:
+            await self._blocks.put(_told(error, self.obj))
 
     async def _encoded(self, framer: Framer, position: Position) -> AsyncGenerator[Encoded[T], None]:
         """Chunks in order, up to the first that was cut in the wrong place, or the object's end."""
@@ -210,21 +254,24 @@ class _ObjectRows(Generic[T]):
         feeder = asyncio.create_task(self._feed(framer, position.offset, ready, room))
         try:
             while (entry := await ready.get()) is not None:
-                if isinstance(entry, Exception):
+                if isinstance(entry, BaseException):
                     raise entry
-                chunk, future = entry
+                chunk, future, size = entry
                 records, extra = await future
+                self._observe(chunk, records)
                 before = evolve(
                     position,
                     offset=chunk.offset,
                     resume=chunk.resume_at(chunk.offset),
                     line=position.line + chunk.lines_before,
                 )
-                item = Encoded(obj=self.obj, chunk=chunk, records=records, extra=extra, before=before)
+                item = Encoded(
+                    obj=self.obj, chunk=chunk, records=records, extra=extra, before=before, passed=self.passed
+                )
                 position = item.end()
                 yield item
                 self._forget(position.offset)
-                room.give(len(chunk.data))
+                room.give(size)
                 if records.unfinished:
                     return
                 if chunk.broken is not None:
@@ -244,19 +291,20 @@ class _ObjectRows(Generic[T]):
                 block = kept.popleft() if kept else await self._next_block()
                 frame = framer.finish if block is None else partial(framer.feed, block)
                 for chunk in await loop.run_in_executor(None, frame):
-                    await room.take(len(chunk.data))
-                    ready.put_nowait((chunk, loop.run_in_executor(None, self._encode, chunk)))
+                    size = int(len(chunk.data) * max(1.0, self._growth))
+                    await room.take(size)
+                    ready.put_nowait((chunk, loop.run_in_executor(None, self._encode, chunk), size))
                     if chunk.broken is not None or chunk.last:
                         ready.put_nowait(None)
                         return
-        except Exception as error:
-            ready.put_nowait(error)
+        except BaseException as error:
+            ready.put_nowait(_told(error, self.obj))
 
     async def _next_block(self) -> Block | None:
         if self._ended:
             return None
         block = self._failed or await self._blocks.get()
-        if isinstance(block, Exception):
+        if isinstance(block, BaseException):
             self._failed = block
             raise block
         if block is None:
@@ -322,7 +370,19 @@ def _from(block: Block, offset: int) -> Block:
     return Block(data=block.data[skip:], offset=block.offset + skip, resume=block.resume.forward(skip))
 
 
+def _told(error: BaseException, obj: SourceObject) -> BaseException:
+    """What ended a task, for whoever waits for its results. Raised anew if it is only that nobody waits any more."""
+    if isinstance(error, GeneratorExit):
+        raise error
+    if not isinstance(error, asyncio.CancelledError):
+        return error
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise error
+    return Doubt(f"{obj.uri}: reading was cancelled from within", hint="see what the source does with its own tasks")
+
+
 async def _cancelled(task: asyncio.Task[None]) -> None:
+    """End the task. A caller that is cancelled while it waits here is: gather does not hide that."""
     task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await asyncio.gather(task, return_exceptions=True)

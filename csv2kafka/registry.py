@@ -21,6 +21,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -107,6 +108,25 @@ def build_store(config: ConnectConfig) -> CheckpointStore:
         CHECKPOINTS, _scheme(config.checkpoints), label, CheckpointStore, config.checkpoints, config
     )
     return store
+
+
+def output_file(config: RunConfig) -> Path | None:
+    """The file of --output; None without one, or if another scheme's sink is given."""
+    return Path(_path(config.output)) if config.output is not None and _scheme(config.output) == FILE else None
+
+
+def source_paths(config: ReadConfig) -> list[str]:
+    """SOURCE as paths, directories and globs of this machine; empty for standard input and other schemes."""
+    return [_path(url) for url in config.sources if url != STDIN and _scheme(url) == FILE]
+
+
+def store_file(config: ConnectConfig) -> Path | None:
+    """The file of the --checkpoints store, if it is one of SQLite's. Raises ConfigError for a wrong URL."""
+    if _scheme(config.checkpoints) not in ("sqlite", "memory"):
+        return None
+    from csv2kafka.checkpoints.sqlite import path_of
+
+    return path_of(config.checkpoints).absolute()
 
 
 def build_dialect(config: ReadConfig) -> Dialect:

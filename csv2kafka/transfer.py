@@ -38,6 +38,8 @@ from csv2kafka.model.compare import equal_rows
 from csv2kafka.protocols import CheckpointStore, Job, Lease, SinkSession
 from csv2kafka.reading import Encoded, Reading, read_rows
 
+EVENT_SOURCES = 1000
+
 OnBadRow = Literal["fail", "skip", "dead-letter"]
 
 
@@ -153,7 +155,8 @@ class Transfer:
             behind = [row for row in refused if row.index < payload.last]
             del refused[: len(behind)]
             position = item.after(payload.last)
-            await self._write_payload(item.records, evolve(payload, after=None if behind else position))
+            await self._commit_if_due(coming=payload.last - payload.first)
+            await self._write_payload(item, evolve(payload, after=None if behind else position))
             await self._write_refused(behind, position)
             self._advance(item, position, payload.last - payload.first, value, len(behind))
             await self._commit_if_due()
@@ -167,7 +170,8 @@ class Transfer:
         self._tell(item)
         await self._commit_if_due()
 
-    async def _write_payload(self, records: Records, payload: Payload) -> None:
+    async def _write_payload(self, item: Encoded[_Packed], payload: Payload) -> None:
+        records = item.records
         stood = await self._standing.match(records, payload.first, payload.last) if self._standing else 0
         if self._standing and self._standing.ended:
             self._standing = None
@@ -179,6 +183,13 @@ class Transfer:
             return
         loop = asyncio.get_running_loop()
         again = await loop.run_in_executor(None, self.session.packer.pack, records, payload.first + stood, payload.last)
+        if again.too_large:  # a row can compress worse alone than behind others
+            index, reason = again.too_large[0]
+            raise StateContradiction(
+                f"{item.obj.uri}: the row behind row {item.after(index).rows} fitted in one batch with rows that stand "
+                f"in the sink already, and does not without them: {reason}",
+                hint="allow larger batches there (Kafka: the topic's max.message.bytes), and run again",
+            )
         for rest in again.payloads:
             await self.session.write(evolve(rest, after=payload.after if rest.last == payload.last else None))
 
@@ -234,15 +245,9 @@ class Transfer:
         )
 
     def _tell(self, item: Encoded[_Packed]) -> None:
-        running = self._running
-        passed = sum(obj.size or 0 for obj in self.objects[: running.position.object_index])
+        counts = self._running.counts
         self.emit(
-            Progressed(
-                rows=running.counts.rows,
-                bad_rows=running.counts.bad_rows,
-                source_bytes=passed + running.position.resume.offset,
-                uri=item.obj.uri,
-            )
+            Progressed(rows=counts.rows, bad_rows=counts.bad_rows, source_bytes=item.source_bytes(), uri=item.obj.uri)
         )
 
     def _wrote(self) -> None:
@@ -254,11 +259,12 @@ class Transfer:
             return None
         return max(0.0, self._first_write + self.checkpoint_interval - asyncio.get_running_loop().time())
 
-    async def _commit_if_due(self, *, force: bool = False) -> None:
+    async def _commit_if_due(self, *, force: bool = False, coming: int = 0) -> None:
+        """Commit what is written, if the interval says so, or ``coming`` rows more would be too many."""
         if self._first_write is None:
             return
         rows = self._running.counts.rows - self.checkpoint.counts.rows
-        full = self.checkpoint_rows is not None and rows >= self.checkpoint_rows
+        full = self.checkpoint_rows is not None and max(rows + coming, rows + 1) > self.checkpoint_rows
         if force or full or self._until_due() == 0.0:
             await self._commit()
 
@@ -294,14 +300,14 @@ class _Standing:
 
     async def match(self, records: Records, first: int, last: int) -> int:
         """How many rows from ``first`` on stand already. ``ended`` is set behind the last of them."""
-        row = first
+        row, loop = first, asyncio.get_running_loop()
         while row < last and not self.ended:
             if self._batch is None or self._at == len(self._batch):
                 self._batch, self._at = await anext(self._batches, None), 0
                 self.ended = self._batch is None
                 continue
             count = min(last - row, len(self._batch) - self._at)
-            equal = equal_rows(records, row, self._batch, self._at, count)
+            equal = await loop.run_in_executor(None, equal_rows, records, row, self._batch, self._at, count)
             row, self._at, self._matched = row + equal, self._at + equal, self._matched + equal
             if equal < count:
                 self._differs()
@@ -337,7 +343,9 @@ def _failed(row: DeadLetter) -> BadRow:
 
 
 def _completion(checkpoint: Checkpoint, objects: Sequence[SourceObject]) -> bytes:
-    """The completion event's JSON: what a consumer needs to know that every row is there, and which."""
+    """The completion event's JSON: what a consumer needs to know that every row is there, and which.
+
+    Of very many objects it names the first; the event has to fit into a record."""
     event = {
         "event": "csv2kafka.complete",
         "job": checkpoint.job,
@@ -347,7 +355,9 @@ def _completion(checkpoint: Checkpoint, objects: Sequence[SourceObject]) -> byte
         "content_hash": str(checkpoint.content_hash),
         "first_offset": checkpoint.sink.first_offset,
         "next_offset": checkpoint.sink.offsets.get(Target.DATA.value),
-        "sources": [{"uri": obj.uri, "size": obj.size, "version": obj.version} for obj in objects],
+        "objects": len(objects),
+        "manifest_digest": checkpoint.manifest_digest,
+        "sources": [{"uri": o.uri, "size": o.size, "version": o.version} for o in objects[:EVENT_SOURCES]],
         "at": checkpoint.at.isoformat(),
     }
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()

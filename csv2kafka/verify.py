@@ -16,6 +16,7 @@ from attrs import define, frozen
 
 from csv2kafka import registry
 from csv2kafka.config import RunConfig
+from csv2kafka.config.option import options
 from csv2kafka.errors import ConfigError
 from csv2kafka.kafka import checkpoint_topic, checks
 from csv2kafka.kafka.client import broker_factory
@@ -27,7 +28,7 @@ from csv2kafka.model import Checkpoint, Chunk, Event, Position, Progressed, Reco
 from csv2kafka.model.compare import equal_rows
 from csv2kafka.model.report import VerifyReport
 from csv2kafka.protocols import Packer
-from csv2kafka.reading import Encoded, Reading, read_rows
+from csv2kafka.reading import Encoded, Reading, read_rows, reading_from, total_bytes
 from csv2kafka.sinks.file import LinesPacker
 
 BATCHES_AHEAD = 4  # of at most 8 MiB each
@@ -77,12 +78,13 @@ async def verify(config: RunConfig, *, on_event: Callable[[Event], None] | None 
 
     Raises ConfigError for what is not there, and the errors of reading; a difference is in the report.
     """
+    output = _output_file(config)
     expected = await _expected(config, on_event or (lambda _: None))
     started = asyncio.get_running_loop().time()
     found = _Found()
     async with aclosing(expected.chunks()) as chunks:
-        if config.output is not None:
-            difference = await _compare_file(chunks, expected, Path(config.output))
+        if output is not None:
+            difference = await _compare_file(chunks, expected, output)
         else:
             async with broker_factory({"bootstrap_servers": config.bootstrap_servers, **config.kafka})() as broker:
                 difference = await _compare_partition(broker, config, chunks, expected, found)
@@ -128,27 +130,16 @@ class _Expected:
         return f"row {number:,} ({item.obj.uri}, line {item.before.line + lines}, byte {item.chunk.offset + start})"
 
     def _tell(self, item: Encoded[None]) -> None:
-        position = item.end()
-        passed = sum(obj.size or 0 for obj in self.objects[: position.object_index])
-        passed += position.resume.offset
-        self.emit(Progressed(rows=self.rows, bad_rows=self.bad_rows, source_bytes=passed, uri=item.obj.uri))
+        self.emit(
+            Progressed(rows=self.rows, bad_rows=self.bad_rows, source_bytes=item.source_bytes(), uri=item.obj.uri)
+        )
 
 
 async def _expected(config: RunConfig, emit: Callable[[Event], None]) -> _Expected:
-    reading = Reading(
-        source=registry.build_source(config),
-        encoder=registry.build_encoder(config),
-        dialect=registry.build_dialect(config),
-        encoding=config.encoding,
-        has_header=config.header,
-        columns=config.columns,
-        max_record=config.max_record,
-    )
+    reading = reading_from(config)
     objects = tuple([obj async for obj in reading.source.objects()])
-    sizes = [obj.size for obj in objects]
-    total = None if None in sizes else sum(size or 0 for size in sizes)
     job = config.job or registry.job_name(reading.source.uri, registry.build_sink(config).destination, run_id="")
-    emit(Started(job=job, run_id="", objects=len(objects), total_bytes=total))
+    emit(Started(job=job, run_id="", objects=len(objects), total_bytes=total_bytes(objects)))
     return _Expected(job=job, reading=reading, objects=objects, emit=emit)
 
 
@@ -282,14 +273,15 @@ async def _checkpoint(broker: Broker, config: RunConfig, job: str) -> Checkpoint
 async def _batches(
     broker: Broker, target: TopicPartition, begin: int | None, checkpoint: Checkpoint | None
 ) -> AsyncGenerator[_Batch, None]:
-    """Committed batches up to the last stable offset as it is now."""
+    """Committed batches up to the end as it is now; what an open transaction hides of them is waited for."""
     ends = await broker.log_ends(target)
     position = ends.start if begin is None else max(begin, ends.start)
     own = None if checkpoint is None else frozenset(checkpoint.sink.producer_ids)
     loop = asyncio.get_running_loop()
-    async for fetched in committed_batches(broker, target, position, ends.stable):
-        batch = await loop.run_in_executor(None, unpack_batch, fetched.data)
-        yield _Batch(base_offset=fetched.base_offset, batch=batch, own=own is None or fetched.producer_id in own)
+    async with aclosing(committed_batches(broker, target, position, ends.end)) as committed:
+        async for fetched in committed:
+            batch = await loop.run_in_executor(None, unpack_batch, fetched.data)
+            yield _Batch(base_offset=fetched.base_offset, batch=batch, own=own is None or fetched.producer_id in own)
 
 
 async def _prefetched(batches: AsyncGenerator[_Batch, None]) -> AsyncGenerator[_Batch, None]:
@@ -314,6 +306,17 @@ async def _prefetched(batches: AsyncGenerator[_Batch, None]) -> AsyncGenerator[_
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _output_file(config: RunConfig) -> Path | None:
+    """The file to read back; None if it is a topic. ConfigError for a destination of a plug-in."""
+    path = registry.output_file(config)
+    if path is None and config.output is not None:
+        raise ConfigError(
+            f"{options(RunConfig)['output'].label}: this destination cannot be verified, found {config.output!r}",
+            hint="verify reads a topic or a file back; for others see what their package offers",
+        )
+    return path
 
 
 async def _compare_file(chunks: AsyncIterator[Encoded[None]], expected: _Expected, path: Path) -> str | None:

@@ -78,7 +78,8 @@ def each_kernel(request: pytest.FixtureRequest) -> Iterator[str]:
     """The module's tests run with one kernel and then with the other. Gives its name."""
     chosen = twins.kernel_of(request.param)
     with pytest.MonkeyPatch.context() as patch:
-        for name in kernel.__all__:
+        patch.setattr(kernel, "NAME", request.param)
+        for name in chosen.__all__:
             patch.setattr(kernel, name, getattr(chosen, name))
         yield request.param
 

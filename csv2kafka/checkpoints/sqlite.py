@@ -33,6 +33,7 @@ SCHEMA_VERSION = 1
 BUSY_SECONDS = 5.0
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
+MEMORY = "memory://"
 
 SCHEMA = f"""
 CREATE TABLE store (id TEXT NOT NULL);
@@ -73,20 +74,15 @@ class SQLiteStore:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """``sqlite:///ABSOLUTE/PATH``, ``sqlite://RELATIVE/PATH`` or ``memory://`` (in the user's state directory,
-        which is made if it is not there, for the user's eyes only). The path stands as it is, without escapes;
-        more slashes than needed do no harm."""
-        scheme, _, path = url.partition("://")
-        if scheme == "memory" and not path:
-            directory = user_state_path("csv2kafka", appauthor=False)
+        """A store at ``path_of(url)``. ``memory://``: its directory is made if it is not there, for the user's eyes
+        only."""
+        path = path_of(url)
+        if url == MEMORY:
             try:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
-                raise ConfigError(f"--checkpoints {url}: cannot make {directory}: {error.strerror}") from error
-            return cls(directory / "checkpoints.sqlite")
-        if scheme != "sqlite" or not path:
-            raise ConfigError(f"--checkpoints {url}: expected sqlite:///PATH or memory://")
-        return cls("/" + path.lstrip("/") if path.startswith("/") else path)
+                raise ConfigError(f"--checkpoints {url}: cannot make {path.parent}: {error.strerror}") from error
+        return cls(path)
 
     @property
     def id(self) -> str:
@@ -123,21 +119,25 @@ class SQLiteStore:
     async def save(self, lease: Lease, checkpoint: Checkpoint, manifest: Manifest | None = None) -> None:
         """On the disk on return. StaleLease if the lease is lost, StateContradiction if it is another store's."""
         if lease.store_id != self._id:
-            raise StateContradiction(f"{self._path}: the lease is of store {lease.store_id}, this one is {self._id}")
+            raise StateContradiction(
+                f"{self._path}: the lease is of store {lease.store_id}, this one is {self._id}",
+                hint="save with the store that gave the lease",
+            )
         await self._write(_save, lease.epoch, checkpoint, manifest)
 
     async def jobs(self) -> AsyncIterator[JobStatus]:
         """All jobs, by name. A database that is not there is not made: it has none."""
         if not self._path.exists():
             return
-        columns = "job, checkpoint, owner, coalesce(epoch, 0), heartbeat"
+        columns = "job, checkpoint, owner, coalesce(epoch, 0), heartbeat, space, pid, started"
         rows = await self._read(_select, f"SELECT {columns} FROM jobs LEFT JOIN leases USING (job) ORDER BY job")
-        for job, checkpoint, owner, epoch, heartbeat in rows:
+        for job, checkpoint, owner, epoch, heartbeat, space, pid, started in rows:
             yield JobStatus(
                 checkpoint=checkpoint_from_json(checkpoint, where=self._where(job)),
                 owner=owner,
                 lease_epoch=epoch,
                 heartbeat=datetime.fromisoformat(heartbeat) if owner is not None else None,
+                gone=owner is not None and Process(space=space, pid=pid, started=started).is_gone(),
             )
 
     async def delete(self, job: str) -> None:
@@ -162,6 +162,7 @@ class SQLiteStore:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait({running})
+            running.exception()  # nobody asks for it any more; unseen, asyncio would show its traceback
             raise
 
     def _transaction(self, begin: str, work: Callable[..., T], *args: Any) -> T:
@@ -171,7 +172,10 @@ class SQLiteStore:
             with closing(self._connect("rw")) as db:
                 db.execute(begin)
                 if db.execute("SELECT id FROM store").fetchone() != (self._id,):
-                    raise StateContradiction(f"{self._path}: another database has been put in its place during the run")
+                    raise StateContradiction(
+                        f"{self._path}: another database has been put in its place during the run",
+                        hint="put the first one back, and run the same command again",
+                    )
                 result = work(db, *args)  # what it raises rolls back: the connection is closed without a commit
                 db.execute("COMMIT")
                 return result
@@ -256,6 +260,21 @@ class SQLiteStore:
 
     def _where(self, job: str) -> str:
         return f"{self._path}, job {job!r}"
+
+
+def path_of(url: str) -> Path:
+    """Where the store of a URL is: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` (as SQLAlchemy has
+    them) or ``memory://`` (in the user's state directory). The path stands as it is, without escapes."""
+    if url == MEMORY:
+        return user_state_path("csv2kafka", appauthor=False) / "checkpoints.sqlite"
+    scheme, _, rest = url.partition("://")
+    if scheme != "sqlite" or len(rest) < 2 or not rest.startswith("/"):
+        name = rest.lstrip("/") or "checkpoints.db"
+        raise ConfigError(
+            f"--checkpoints {url}: expected sqlite:///PATH or memory://",
+            hint=f"sqlite:///{name} is in the current directory, sqlite:////{name} is absolute",
+        )
+    return Path(rest[1:])
 
 
 @frozen(kw_only=True)

@@ -8,6 +8,7 @@ measured by his own monotonic clock; no two clocks are ever compared.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -16,6 +17,8 @@ from attrs import frozen
 from csv2kafka.errors import LeaseHeld
 
 LOOKS = 30  # at a held lease, in one time to live
+
+_log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -42,6 +45,13 @@ async def acquire(job: str, take: Callable[[Holder | None], Awaitable[int | Hold
     first = await take(None)
     until = loop.time() + lease_seconds  # counted from after the look, so never too short
     seen = first
+    if isinstance(first, Holder):
+        _log.warning(
+            "the lease of job %s is held by %s; watching it for %g s, whether that run still lives",
+            job,
+            first,
+            lease_seconds,
+        )
     while isinstance(first, Holder) and isinstance(seen, Holder):
         if (seen.epoch, seen.beat) != (first.epoch, first.beat):
             raise held(job, seen)

@@ -5,12 +5,27 @@ Only here are signals handled, logging set up, the environment read and exit cod
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from types import FrameType
 from typing import NoReturn
+
+STOPPED = 75  # errors.Stopped.exit_code
 
 
 def main() -> NoReturn:
     """What the installed ``csv2kafka`` calls."""
+    # Before anything else is imported, which takes a while: until a command handles signals itself, nothing is held.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and a shell's background jobs have it
+            signal.signal(number, _stop)
     from csv2kafka.cli.app import execute, leave
 
     leave(execute(sys.argv[1:]))
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """Ends at once: an exception would come out of whatever is being imported, and could be swallowed there."""
+    os.write(2, f"stopped ({signal.Signals(number).name}); run the same command again\n".encode())
+    os._exit(STOPPED)

@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 import click
 
 from csv2kafka import __version__
+from csv2kafka.cli.results import results
+from csv2kafka.errors import Csv2KafkaError
 
 # name → (module, what it does). Help of the group is made from this, so that no command need be imported for it.
 COMMANDS = {
@@ -79,11 +81,19 @@ def execute(argv: Sequence[str]) -> int:
 
 def leave(code: int) -> NoReturn:
     """End the process with ``code``, also while a thread still waits on something (a read of standard input)."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            code = code or _nobody_reads()
+    try:
+        if sys.stdout is not None:
+            with results():
+                pass  # what a command printed may still be on its way
+    except BrokenPipeError:
+        _nobody_reads()
+    except Csv2KafkaError as error:
+        from csv2kafka.cli.failure import tell
+
+        _nobody_reads()
+        code = code or tell(error)
+    with suppress(OSError, ValueError, AttributeError):  # the last: it was closed from the beginning
+        sys.stderr.flush()
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)

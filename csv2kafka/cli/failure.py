@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from typing import Any
 
 import click
 
+from csv2kafka.cli.results import unwritable
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Stopped
 
 BUG_HINT = "this is a bug in csv2kafka; run it again with --debug and report what it shows"
@@ -32,6 +34,8 @@ def _translated(error: BaseException) -> Csv2KafkaError:
         return Stopped("interrupted", hint="run it again")
     if isinstance(error, OSError) and error.filename:
         return Csv2KafkaError(f"{error.filename}: {error.strerror}", hint="see whether it is there and may be used")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return unwritable(error)  # by click, of help and the version: what else is written has a name
     text = " ".join(str(error).split())
     return Csv2KafkaError(f"{type(error).__name__}{': ' + text if text else ''}", hint=BUG_HINT)
 

@@ -38,6 +38,11 @@ def configure(*, json_lines: bool, debug: bool) -> None:
     logging.getLogger("aiokafka").setLevel(level if debug else logging.CRITICAL)
 
 
+def warning(text: str) -> None:
+    """A warning of the command itself, as ``configure`` has set it up."""
+    structlog.get_logger().warning(text)
+
+
 class _Stream:
     """Standard error as it is now: a progress display may stand in its place for a while."""
 

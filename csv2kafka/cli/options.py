@@ -6,13 +6,13 @@ A flag's text goes to ``config.load`` as it stands, so that conversion and error
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from csv2kafka.config import GROUPS, PREFIX, CommonConfig, Option, load, options
+from csv2kafka.config import GROUPS, PREFIX, CommonConfig, Option, RunConfig, load, options, unknown_variables
 
 C = TypeVar("C", bound=CommonConfig)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,8 +29,12 @@ class Command(click.Command):
     def get_help(self, ctx: click.Context) -> str:
         from csv2kafka.cli.help import command_help
 
-        extra = [one for one in self.get_params(ctx) if isinstance(one, click.Option) and one.name not in self.said]
-        return command_help(ctx, grouped(self.said), extra)
+        return command_help(ctx, grouped(self.said), self.own(self.get_params(ctx)))
+
+    def own(self, parameters: Iterable[click.Parameter]) -> list[click.Option]:
+        """The options among them that are no configuration's, and shown."""
+        found = [one for one in parameters if isinstance(one, click.Option) and not one.hidden]
+        return [one for one in found if one.name not in self.said]
 
 
 def grouped(said: Mapping[str, Option]) -> dict[str, list[Option]]:
@@ -41,14 +45,20 @@ def grouped(said: Mapping[str, Option]) -> dict[str, list[Option]]:
 
 
 def configured(
-    name: str, cls: type[CommonConfig], *, only: Callable[[Option], bool] = lambda _: True
+    name: str,
+    cls: type[CommonConfig],
+    *,
+    only: Callable[[Option], bool] = lambda _: True,
+    hidden: Callable[[Option], bool] = lambda _: False,
 ) -> Callable[[F], Command]:
-    """Make a command ``name`` that takes the options of ``cls`` and ``--config``."""
-    said = {one.name: one for one in options(cls).values() if only(one)}
+    """Make a command ``name`` that takes the options of ``cls`` and ``--config``; ``only`` these of them. Those
+    that are ``hidden`` it takes too, but does not show."""
+    said = {one.name: one for one in options(cls).values() if only(one) and not hidden(one)}
 
     def decorate(function: F) -> Command:
         made = click.command(name, cls=Command, context_settings=HELP)(function)
-        parameters: list[click.Parameter] = [_parameter(one) for one in said.values()]
+        taken = [one for one in options(cls).values() if only(one)]
+        parameters: list[click.Parameter] = [_parameter(one, hidden=hidden(one)) for one in taken]
         parameters.append(
             click.Option(
                 ["--config", CONFIG_FLAG],
@@ -64,16 +74,41 @@ def configured(
     return decorate
 
 
-def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
-    """The configuration of ``cls`` from the flags given, the environment and the file."""
+def config_file(flags: Mapping[str, Any]) -> Path | None:
+    """The file of ``--config``."""
     file = flags.get(CONFIG_FLAG) or os.environ.get(PREFIX + "CONFIG")
+    return Path(file) if file else None
+
+
+def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
+    """The configuration of ``cls`` from the flags given, the environment and the file. For a run's, logging is set
+    up as it says.
+
+    Variables that nothing reads are warned of on standard error, also where the configuration is wrong: most
+    likely because of them.
+    """
     given = {name: _given(value) for name, value in flags.items() if name != CONFIG_FLAG}
-    return load(cls, flags=given, environ=os.environ, file=Path(file) if file else None)
+    warn = _warn
+    try:
+        config = load(cls, flags=given, environ=os.environ, file=config_file(flags))
+        if isinstance(config, RunConfig):
+            from csv2kafka.cli import log
+
+            log.configure(json_lines=config.progress == "json", debug=config.debug)
+            warn = log.warning
+    finally:
+        for warning in unknown_variables(os.environ):
+            warn(warning)
+    return config
 
 
-def for_verify(said: Option) -> bool:
-    """What verify takes of a run's options."""
-    return said.verify
+def not_for_verify(said: Option) -> bool:
+    """What verify takes and does not look at, so that a run's command line is verify's too."""
+    return not said.verify
+
+
+def _warn(text: str) -> None:
+    click.echo(f"warning: {text}", err=True)
 
 
 def _given(value: Any) -> Any:
@@ -81,10 +116,12 @@ def _given(value: Any) -> Any:
     return None if value == () else value
 
 
-def _parameter(said: Option) -> click.Parameter:
+def _parameter(said: Option, *, hidden: bool) -> click.Parameter:
     if said.positional:
         return click.Argument([said.name], nargs=-1, metavar=said.kind.metavar)
     names = [said.name, *([said.short] if said.short else [])]
     if said.is_switch:
-        return click.Option([*names, f"{said.flag}/{said.off}"], default=None, help=said.help)
-    return click.Option([*names, said.flag], multiple=said.repeatable, metavar=said.kind.metavar, help=said.help)
+        return click.Option([*names, f"{said.flag}/{said.off}"], default=None, help=said.help, hidden=hidden)
+    return click.Option(
+        [*names, said.flag], multiple=said.repeatable, metavar=said.kind.metavar, help=said.help, hidden=hidden
+    )

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define
 
-from csv2kafka import registry
 from csv2kafka.cli.options import configured, loaded
+from csv2kafka.cli.progress.outcome import counted
+from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
+from csv2kafka.cli.suspicion import wrong_delimiter
 from csv2kafka.config import ReadConfig
 from csv2kafka.errors import DataError
 from csv2kafka.model import Chunk, Position, Records
@@ -42,24 +44,17 @@ def command(rows: int, **flags: Any) -> int:
 
 async def preview(config: ReadConfig, rows: int) -> int:
     """Print up to ``rows`` rows, refused ones among them; gives the exit code. Reads only what it needs."""
-    from csv2kafka.reading import Reading, read_rows
+    from csv2kafka.reading import read_rows, reading_from
 
-    reading = Reading(
-        source=registry.build_source(config),
-        encoder=registry.build_encoder(config),
-        dialect=registry.build_dialect(config),
-        encoding=config.encoding,
-        has_header=config.header,
-        columns=config.columns,
-        max_record=config.max_record,
-    )
+    reading = reading_from(config)
     objects = [obj async for obj in reading.source.objects()]
     shown = _Shown(limit=rows)
     if objects:
         start = Position(uri=objects[0].uri, version=objects[0].version)
         async with aclosing(read_rows(reading, objects, start, (), _nothing)) as encoded:
             async for item in encoded:
-                shown.show(item)
+                with results():
+                    shown.show(item)
                 if shown.full:
                     break
     shown.ended()
@@ -82,7 +77,9 @@ class _Shown:
     def show(self, item: Encoded[None]) -> None:
         if item.chunk.header and not self.header:
             self.header = item.chunk.header
-            _say(f"{item.obj.uri}: {len(self.header)} columns: {', '.join(self.header)}")
+            _say(f"{item.obj.uri}: {counted(len(self.header), 'column')}: {', '.join(self.header)}")
+            if (doubt := wrong_delimiter(self.header)) is not None:
+                _say(f"warning: {doubt}")
         for line, refusal in _in_order(item.records):
             if self.full:
                 return
@@ -98,7 +95,6 @@ class _Shown:
                 _say(f"{item.obj.uri}: {place}: {bad.reason}")
 
     def ended(self) -> None:
-        sys.stdout.buffer.flush()
         if not self.rows and not self.bad:
             _say("no data rows")
 

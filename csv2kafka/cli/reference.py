@@ -63,8 +63,9 @@ def commands_page() -> str:
         "Every option is a flag, an environment variable, and a key in the TOML file that `--config` (or "
         "`CSV2KAFKA_CONFIG`) names. Flags win over environment over file over defaults. An empty variable counts as "
         "not set; `none` switches an option off that may be absent. Sizes are written `500k` (500,000) or `16MiB`, "
-        "durations `0.2` (seconds), `500ms`, `2m` or `1h`, switches in variables and files `true` or `false`. A "
-        "destination counts as a whole: `--output` on the command line sets the file's `topic` aside.",
+        "durations `0.2` (seconds), `500ms`, `2m` or `1h`, switches in variables and files `true` or `false` "
+        "(as texts also `yes`, `no`, `on`, `off`, `1` and `0`). A destination counts as a whole: `--output` on the "
+        "command line sets the file's `topic` aside.",
         "",
         "```toml",
         'sources = ["exports/*.csv"]',
@@ -139,9 +140,7 @@ def _command(ctx: click.Context, command: Command) -> Iterator[str]:
     yield from ("", f"## {ctx.info_name}", "", "```", usage, "```")
     for paragraph in paragraphs(command):
         yield from ("", paragraph)
-    known = (*command.said, CONFIG_FLAG)
-    own = (one for one in command.params if isinstance(one, click.Option))  # without --help
-    extra = [one for one in own if one.name not in known]
+    extra = [one for one in command.own(command.params) if one.name != CONFIG_FLAG]  # params: without --help
     if extra:
         yield from ("", "Of its own, besides the options below:", "")
         rows = ([_code(f"{', '.join(one.opts)} {one.metavar or ''}".strip()), one.help or ""] for one in extra)

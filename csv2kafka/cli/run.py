@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from csv2kafka.cli import log
 from csv2kafka.cli.failure import as_error, tell
-from csv2kafka.cli.options import configured, loaded
-from csv2kafka.cli.progress import Display, display
-from csv2kafka.cli.report_file import ReportFile
-from csv2kafka.cli.signals import Signalled, run_until_signalled
-from csv2kafka.config import RunConfig, unknown_variables
+from csv2kafka.cli.options import config_file, configured, loaded
+from csv2kafka.cli.progress import Display, display, ticking
+from csv2kafka.cli.progress.words import run_words
+from csv2kafka.cli.report_file import ReportFile, taken_by
+from csv2kafka.cli.signals import AGAIN, Signalled, run_until_signalled
+from csv2kafka.cli.suspicion import wrong_delimiter
+from csv2kafka.config import RunConfig
 from csv2kafka.errors import Csv2KafkaError, Stopped
+from csv2kafka.model import Committed, Event, SessionOpened
 from csv2kafka.model.report import Report
 
 if TYPE_CHECKING:
     from csv2kafka.pipeline import Pipeline
 
-TICK_SECONDS = 1.0
+STDIN = ("-",)
+UNREPEATABLE = (
+    "standard input cannot be read again, so this run cannot be resumed: another one is a new job, and sends the rows "
+    "again"
+)
+GO_ON = f"{AGAIN} to go on from there"
+NO_WAY_ON = "standard input cannot be read again: the same command is a new job, and sends its rows behind these"
 
 
 @configured("run", RunConfig)
@@ -34,21 +38,21 @@ def command(**flags: Any) -> int:
     success it says so, and does nothing.
     """
     config = loaded(RunConfig, flags)
-    log.configure(json_lines=config.progress == "json", debug=config.debug)
-    for warning in unknown_variables(os.environ):
-        structlog.get_logger().warning(warning)
-    return run(config)
+    return run(config, config_file(flags))
 
 
-def run(config: RunConfig) -> int:
-    """Run the job; gives the exit code. What is seen of it goes to standard error."""
-    report_file = ReportFile(config.report)
-    shown = display(config.progress)
+def run(config: RunConfig, file: Path | None = None) -> int:
+    """Run the job; gives the exit code. What is seen of it goes to standard error. ``file``: that of --config."""
+    report_file = ReportFile(config.report, taken_by(config, file))
+    from_stdin = config.sources == STDIN
+    if from_stdin:
+        log.warning(UNREPEATABLE)
+    shown = display(config.progress, run_words(config))
     job = _Job(config, shown)
     failed: BaseException | None = None
     with shown:
         try:
-            report = run_until_signalled(job.run, on_stop=shown.stopping)
+            report = run_until_signalled(job.run, on_stop=shown.stopping, hint=NO_WAY_ON if from_stdin else GO_ON)
         except (Exception, KeyboardInterrupt) as error:
             failed = error
     if failed is not None and (finished := job.finished_anyway(failed)) is not None:
@@ -73,12 +77,13 @@ def _written(report_file: ReportFile, report: Report | None, error: Csv2KafkaErr
 
 
 class _Job:
-    """A pipeline, with a tick each second for its display."""
+    """A pipeline and its display."""
 
     def __init__(self, config: RunConfig, shown: Display) -> None:
         self._config = config
         self._shown = shown
         self._pipeline: Pipeline | None = None
+        self._header_seen = False
 
     @property
     def report(self) -> Report | None:
@@ -88,9 +93,16 @@ class _Job:
     async def run(self) -> Report:
         from csv2kafka.pipeline import Pipeline  # late, so that a wrong flag is told at once
 
-        self._pipeline = Pipeline.from_config(self._config, on_event=self._shown.on_event)
-        async with _ticking(self._shown):
+        self._pipeline = Pipeline.from_config(self._config, on_event=self._on_event)
+        async with ticking(self._shown):
             return await self._pipeline.run()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, (SessionOpened, Committed)) and event.checkpoint.header and not self._header_seen:
+            self._header_seen = True
+            if (doubt := wrong_delimiter(event.checkpoint.header)) is not None:
+                log.warning(doubt)
+        self._shown.on_event(event)
 
     def finished_anyway(self, failed: BaseException) -> Report | None:
         """The report, if the signal came when the last commit was already on its way."""
@@ -105,17 +117,3 @@ class _Job:
         stopped = Stopped(f"stopped before the end: {rows:,} rows are committed", hint=failed.hint)
         stopped.__cause__ = failed
         return stopped
-
-
-@asynccontextmanager
-async def _ticking(shown: Display) -> AsyncIterator[None]:
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            shown.tick()
-
-    task = asyncio.create_task(tick())
-    try:
-        yield
-    finally:
-        task.cancel()

@@ -29,21 +29,24 @@ class Signalled(Stopped):
 STOP_SECONDS = 9.5  # the promise is ten
 CLOSE_SECONDS = 1.0
 AT_ONCE = 130  # 128 + SIGINT, as a shell has it
+AGAIN = "run the same command again"
 
 
-def run_until_signalled(work: Callable[[], Coroutine[Any, Any, T]], *, on_stop: Callable[[], None] = lambda: None) -> T:
-    """The coroutine's result. ``on_stop`` is told of the first signal.
+def run_until_signalled(
+    work: Callable[[], Coroutine[Any, Any, T]], *, on_stop: Callable[[], None] = lambda: None, hint: str = AGAIN
+) -> T:
+    """The coroutine's result. ``on_stop`` is told of the first signal. ``hint``: what to do after a stop.
 
     Raises Signalled if a signal ended it, else what the coroutine raises.
     """
     loop = asyncio.new_event_loop()
     task = loop.create_task(work())
-    stopper = _Stopper(loop, task, on_stop)
+    stopper = _Stopper(loop, task, on_stop, hint)
     before = {number: signal.signal(number, stopper.signalled) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return loop.run_until_complete(task)
     except asyncio.CancelledError:
-        raise Signalled("stopped before the end", hint="run the same command again to go on from there") from None
+        raise Signalled("stopped before the end", hint=hint) from None
     finally:
         _close(loop)
         for number, handler in before.items():
@@ -52,20 +55,23 @@ def run_until_signalled(work: Callable[[], Coroutine[Any, Any, T]], *, on_stop: 
 
 
 class _Stopper:
-    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], on_stop: Callable[[], None], hint: str
+    ) -> None:
         self._loop = loop
         self._task = task
         self._on_stop = on_stop
+        self._hint = hint
         self._deadline: threading.Timer | None = None
 
     def signalled(self, number: int, _: FrameType | None) -> None:
         """A plain handler, not the loop's: it is called even while the loop is busy."""
         if self._deadline is not None:
             if number == signal.SIGINT:
-                _end(AT_ONCE, "interrupted again: ended at once; run the same command again to go on")
+                _end(AT_ONCE, f"interrupted again: ended at once; {self._hint}")
             return
         self._deadline = threading.Timer(
-            STOP_SECONDS, _end, (Stopped.exit_code, f"not let go after {STOP_SECONDS} s: ended; run again to go on")
+            STOP_SECONDS, _end, (Stopped.exit_code, f"not let go after {STOP_SECONDS} s: ended; {self._hint}")
         )
         self._deadline.daemon = True
         self._deadline.start()

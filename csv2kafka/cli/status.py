@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from csv2kafka import registry
 from csv2kafka.cli.console import Console
 from csv2kafka.cli.options import configured, loaded
+from csv2kafka.cli.progress.outcome import counted
+from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import ConnectConfig
 from csv2kafka.errors import ConfigError
 from csv2kafka.model import JobStatus
 from csv2kafka.model.report import last_offset, local_time
-
-WIDE = 250  # for a file or a pipe: lines are cut by whoever reads them
 
 
 @configured("status", ConnectConfig)
@@ -28,19 +26,32 @@ WIDE = 250  # for a file or a pipe: lines are cut by whoever reads them
 def command(job: str | None, as_json: bool, **flags: Any) -> int:
     """Show the jobs of the checkpoint store, or one JOB: how far it is, and who works on it."""
     config = loaded(ConnectConfig, flags)
+    place = where(config)
+    if flags["bootstrap_servers"] and not config.checkpoints.startswith("kafka:"):
+        click.echo(f"-b is not used: the jobs of {place} are shown (--checkpoints kafka:// asks the brokers)", err=True)
     found = run_until_signalled(lambda: jobs(config))
     if job is not None:
         found = [status for status in found if status.checkpoint.job == job]
         if not found:
-            raise ConfigError(f"no job {job!r} in {config.checkpoints}", hint="csv2kafka status shows all of them")
-    if as_json:
-        click.echo(json.dumps([facts(status) for status in found], indent=2, ensure_ascii=False))
-    elif not found:
-        click.echo(f"no jobs in {config.checkpoints}", err=True)
-    else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-        console.print(_details(found[0]) if job is not None else _table(found))
+            raise ConfigError(f"no job {job!r} in {place}", hint="csv2kafka status shows all of them")
+    with results():
+        if as_json:
+            click.echo(json.dumps([facts(status) for status in found], indent=2, ensure_ascii=False))
+        elif not found:
+            click.echo(f"no jobs in {place}", err=True)
+        else:
+            # soft_wrap: a line is cut by the terminal, if at all, so that a name can be copied.
+            console = Console(highlight=False, soft_wrap=True)
+            told = [_details(found[0])] if job is not None else [f"jobs in {place}", *map(_lines, found)]
+            for text in told:
+                console.print(text, markup=False)
     return 0
+
+
+def where(config: ConnectConfig) -> str:
+    """The store, for people: its file, if it is one."""
+    file = registry.store_file(config)
+    return config.checkpoints if file is None else str(file)
 
 
 async def jobs(config: ConnectConfig) -> list[JobStatus]:
@@ -71,6 +82,7 @@ def facts(status: JobStatus) -> dict[str, Any]:
         "committed_at": point.at.isoformat(),
         "run_id": point.run_id,
         "owner": status.owner,
+        "owner_gone": status.gone,
         "lease_epoch": status.lease_epoch,
         "heartbeat": status.heartbeat.isoformat() if status.heartbeat else None,
         "settings": dict(point.settings),
@@ -78,38 +90,34 @@ def facts(status: JobStatus) -> dict[str, Any]:
 
 
 def state(status: JobStatus) -> str:
-    """``complete``, ``held`` (a run has its lease) or ``resumable``."""
+    """``complete``, ``held`` (a run has its lease, and may be alive) or ``resumable``."""
     if status.checkpoint.complete:
         return "complete"
-    return "held" if status.owner else "resumable"
+    return "held" if status.owner and not status.gone else "resumable"
 
 
-def _table(found: list[JobStatus]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
-    for name in ("Job", "State", "Rows", "Bad", "At", "Committed", "Held by"):
-        table.add_column(name, justify="right" if name in ("Rows", "Bad") else "left", overflow="fold")
-    for status in found:
-        point = status.checkpoint
-        table.add_row(
-            Text(point.job),
-            _state(status),
-            f"{point.counts.rows:,}",
-            f"{point.counts.bad_rows:,}",
-            Text(f"{point.position.uri} line {point.position.line:,}"),
-            local_time(point.at),
-            Text(_holder(status)),
-        )
-    return table
+def _lines(status: JobStatus) -> Text:
+    """A job on three lines: its name, alone and whole; how far it is; where that is, and who works on it."""
+    point = status.checkpoint
+    text = Text.assemble((point.job, "bold"), "\n  ", _state(status), f"  {counted(point.counts.rows, 'row')}")
+    if point.counts.bad_rows:
+        text.append(f", {point.counts.bad_rows:,} bad", "yellow")
+    text.append(f"  committed {local_time(point.at)}\n  {point.position.uri or 'no source yet'}")
+    if point.position.uri:
+        text.append(f", line {point.position.line:,}")
+    if status.owner:
+        text.append(f"\n  {'last ' if status.gone else ''}held by {_holder(status)}")
+    return text
 
 
-def _details(status: JobStatus) -> Table:
-    table = Table.grid(padding=(0, 3))
+def _details(status: JobStatus) -> Text:
+    lines = []
     for name, value in facts(status).items():
         if name == "settings":
             value = ", ".join(f"{key}={text}" for key, text in sorted(value.items()) if text)
         shown = f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
-        table.add_row(Text(name.replace("_", " "), "bold"), Text(shown))
-    return table
+        lines.append(Text.assemble((f"{name.replace('_', ' '):<16}", "bold"), shown))
+    return Text("\n").join(lines)
 
 
 def _state(status: JobStatus) -> Text:
@@ -118,7 +126,5 @@ def _state(status: JobStatus) -> Text:
 
 
 def _holder(status: JobStatus) -> str:
-    if not status.owner:
-        return ""
     since = f", last heard {local_time(status.heartbeat)}" if status.heartbeat else ""
-    return f"{status.owner}{since}"
+    return f"{status.owner}{' (process gone)' if status.gone else ''}{since}"

@@ -6,49 +6,54 @@ from typing import Any
 
 import click
 
-from csv2kafka.cli import log
 from csv2kafka.cli.failure import as_error
-from csv2kafka.cli.options import configured, for_verify, loaded
-from csv2kafka.cli.progress import display
+from csv2kafka.cli.options import configured, loaded, not_for_verify
+from csv2kafka.cli.progress import display, ticking
 from csv2kafka.cli.progress.outcome import counted
+from csv2kafka.cli.progress.words import verify_words
+from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import RunConfig
-from csv2kafka.errors import DataError
+from csv2kafka.errors import DataError, TopicMissing
 from csv2kafka.model.report import VerifyReport
 
+AGAIN = "nothing is kept of a comparison that was stopped: the next one begins anew"
+NO_TOPIC = "see that the run was done, into this topic of this cluster"
 
-@configured("verify", RunConfig, only=for_verify)
+
+@configured("verify", RunConfig, hidden=not_for_verify)
 @click.option("--json", "as_json", is_flag=True, help="The result as a JSON object.")
 def command(as_json: bool, **flags: Any) -> int:
     """Read the topic (or file) back and prove that it holds exactly the rows of SOURCE, in order.
 
-    Reads committed records only. Exits 0 if they are equal, else 65 with the first difference. Give the same
-    options for the CSV as to the run.
+    Reads committed records only. Exits 0 if they are equal, else 65 with the first difference.
+
+    Give it the command line of the run, with verify for run: options that matter to a run alone (--create-topic,
+    --report and others) are taken and not looked at.
     """
     config = loaded(RunConfig, flags)
-    log.configure(json_lines=config.progress == "json", debug=config.debug)
-    shown = display(config.progress)
+    shown = display(config.progress, verify_words(config))
 
     async def work() -> VerifyReport:
         from csv2kafka.verify import verify
 
-        return await verify(config, on_event=shown.on_event)
+        async with ticking(shown):
+            return await verify(config, on_event=shown.on_event)
 
     failed: BaseException | None = None
     with shown:
         try:
-            found = run_until_signalled(work, on_stop=shown.stopping)
+            found = run_until_signalled(work, on_stop=shown.stopping, hint=AGAIN)
+        except TopicMissing as error:
+            failed = TopicMissing(*error.problems, hint=NO_TOPIC)
         except (Exception, KeyboardInterrupt) as error:
             failed = error
     if failed is not None:
         known = as_error(failed)
         shown.failed(known, debug=config.debug)
         return known.exit_code
-    if as_json:
-        click.echo(found.to_json())
-    else:
-        for line in lines(found):
-            click.echo(line)
+    with results():
+        click.echo(found.to_json() if as_json else "\n".join(lines(found)))
     return 0 if found.equal else DataError.exit_code
 
 

@@ -38,10 +38,12 @@ class ConnectConfig(CommonConfig):
         verify=True,
     )
     checkpoints: str = option(
-        kinds.text("URL", "a URL such as sqlite:///var/lib/csv2kafka.db", r"[a-z][a-z0-9+.-]*://.*"),
+        kinds.text("URL", "a URL such as sqlite:///jobs.db", r"[a-z][a-z0-9+.-]*://.*"),
         group=GUARANTEES,
-        help="Where progress and the lease are kept: sqlite:///PATH, kafka:// (the checkpoint topic alone), or "
-        "memory:// (a SQLite file in the user's state directory).",
+        help="Where progress and the lease are kept. sqlite:///PATH: a SQLite file; PATH is relative unless it begins "
+        "with a slash itself (sqlite:////var/lib/jobs.db). kafka://: the checkpoint topic alone. memory://: a SQLite "
+        "file all the same, csv2kafka/checkpoints.sqlite in the user's state directory ($XDG_STATE_HOME, else "
+        "~/.local/state); it outlives the run, and status shows its path.",
         default="memory://",
         example="--checkpoints sqlite:////var/lib/csv2kafka/jobs.db",
         verify=True,

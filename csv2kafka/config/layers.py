@@ -44,7 +44,7 @@ def load(
 ) -> C:
     """A ``cls`` from its layers, the strongest first. ``flags``: raw values by field name, None: not given.
 
-    Raises ConfigError with every problem of every layer.
+    Raises ConfigError with every problem of every layer; of a file that cannot be read, with that alone.
     """
     problems: list[str] = []
     layers = [
@@ -101,11 +101,9 @@ def _from_file(path: Path, problems: list[str]) -> _Layer:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        problems.append(f"--config (environment {PREFIX}CONFIG): {path}: {error.strerror or error}")
-        return _Layer({}, origin)
+        raise _unreadable(f"{path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.append(f"--config (environment {PREFIX}CONFIG): {path}: not TOML: {error}")
-        return _Layer({}, origin)
+        raise _unreadable(f"{path}: not TOML: {error}") from error
     by_key = {said.key: name for name, said in options(RunConfig).items()}
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -115,6 +113,11 @@ def _from_file(path: Path, problems: list[str]) -> _Layer:
             # Answers to a slip of the pen, an underscore, and a client option outside its table.
             problems.append(f"{path}: {key!r} is not an option{did_you_mean(key.replace('_', '-'), list(by_key))}")
     return _Layer(values, origin)
+
+
+def _unreadable(what: str) -> ConfigError:
+    """Alone: without the file, nobody knows what else is wrong."""
+    return ConfigError(f"--config (environment {PREFIX}CONFIG): {what}")
 
 
 def _settle_destination(layers: list[_Layer]) -> None:

@@ -10,6 +10,7 @@ from attrs import frozen
 from csv2kafka.config import kinds
 from csv2kafka.config.common import CSV, SOURCE, CommonConfig
 from csv2kafka.config.option import Contradiction, option, options
+from csv2kafka.model import DEFAULT_MAX_RECORD
 
 _NAMES = kinds.names("COLUMN[,COLUMN...]")
 
@@ -22,7 +23,11 @@ class ReadConfig(CommonConfig):
         kinds.words("SOURCE...", "one or more sources"),
         group=SOURCE,
         help="A CSV file, a directory, a glob in quotes, or - for standard input. Several are read one after "
-        "another, as if they were one; each with its own header, which must agree.",
+        "another, as if they were one; each with its own header, which must agree. A directory gives all its files, "
+        "whatever they are called, but for those whose names begin with . or _; nothing of its subdirectories. A glob "
+        "in quotes gives the files it matches (** for any depth). Both in natural order: part-2.csv before "
+        "part-10.csv; a glob without quotes comes in the shell's order. From - a run cannot be gone on with: each is "
+        "a new job with a name of its own, and running it again sends the rows again.",
         example="'exports/2024-*.csv'",
         positional=True,
         repeatable=True,
@@ -50,7 +55,7 @@ class ReadConfig(CommonConfig):
     quote: str | None = option(
         kinds.optional(kinds.character()),
         group=CSV,
-        help="Around fields. none: quotes mean nothing.",
+        help="Around fields. none (or ''): quotes mean nothing.",
         default='"',
         example="--quote none",
         verify=True,
@@ -82,7 +87,7 @@ class ReadConfig(CommonConfig):
     no_header: bool = option(
         kinds.switch(),
         group=CSV,
-        help="The first row is data. Columns are named by --columns, or column1, column2, and so on.",
+        help="The first row is data. Columns are named by --columns, or column0, column1, and so on.",
         default=False,
         off="--header",
         verify=True,
@@ -100,7 +105,7 @@ class ReadConfig(CommonConfig):
         kinds.size(1, 512 * kinds.MIB),
         group=CSV,
         help="The longest record; a longer one stops the run, so that a quote never closed cannot eat memory.",
-        default=16 * kinds.MIB,
+        default=DEFAULT_MAX_RECORD,
         example="--max-record 64MiB",
         verify=True,
     )

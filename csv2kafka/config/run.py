@@ -41,7 +41,8 @@ class RunConfig(ReadConfig, ConnectConfig):
     output: str | None = option(
         kinds.optional(kinds.text("FILE", "a file's path", r"[^\0]+")),
         group=TO,
-        help="JSON lines in a file instead of Kafka, with the same guarantees.",
+        help="JSON lines in a file instead of Kafka, with the same guarantees. Never standard output: after a crash "
+        "that cannot be gone on with.",
         default=None,
         example="-o orders.jsonl",
         short="-o",
@@ -107,8 +108,9 @@ class RunConfig(ReadConfig, ConnectConfig):
     restart: bool = option(
         kinds.switch(),
         group=GUARANTEES,
-        help="Forget the checkpoint and begin at row 0. What stands in the topic stays. Give it on the command line, "
-        "for one run: in a file or the environment it would begin again after every crash.",
+        help="Forget the checkpoint and begin at row 0. What stands in the topic stays, and every row is sent again "
+        "behind it; the files of --output are emptied. Give it on the command line, for one run: in a file or the "
+        "environment it would begin again after every crash.",
         default=False,
         off="--no-restart",
     )
@@ -149,7 +151,8 @@ class RunConfig(ReadConfig, ConnectConfig):
     report: str | None = option(
         kinds.optional(kinds.text("FILE", "a file's path, or -", r"[^\0]+")),
         group=SEEN,
-        help="Write the report (JSON, see docs/report.md) to this file; - is standard output.",
+        help="Write the report (JSON, see docs/report.md) to this file, which must be new, empty or an earlier "
+        "report; - is standard output.",
         default=None,
         example="--report report.json",
     )
@@ -179,6 +182,12 @@ def _destination(values: Mapping[str, Any]) -> Iterator[Contradiction]:
     servers, topic, output = (said[name] for name in ("bootstrap_servers", "topic", "output"))
     kafka = [one for one in (topic, servers) if values[one.name]]
     if values["output"]:
+        if values["output"].startswith("-"):
+            yield (
+                (output.name,),
+                f"{output.label}: expected a file (./-x, if its name begins with a dash), found {values['output']!r}: "
+                "standard output cannot be gone on with after a crash; give a file",
+            )
         for one in kafka[:1]:
             yield (one.name, output.name), f"{output.label}: expected either a file or {one.flag}, found both"
     else:

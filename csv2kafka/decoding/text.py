@@ -101,7 +101,10 @@ class TextDecoder:
         pending, state = self._decoder.getstate()
         resume = ResumePoint(offset=self._at - len(pending), state=str(state))
         if len(pending) > MAX_PENDING_BYTES:
-            raise DataError(f"{self._where}no character in {len(pending)} bytes from byte {resume.offset} on")
+            raise DataError(
+                f"{self._where}no character in {len(pending)} bytes from byte {resume.offset} on",
+                hint="see that --encoding names the encoding the file was written in",
+            )
         try:
             text = self._decoder.decode(data, final)
         except UnicodeError as error:

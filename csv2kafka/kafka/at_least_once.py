@@ -8,6 +8,7 @@ out only by the successor's first batch.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 from attrs import define, evolve
@@ -16,12 +17,14 @@ from csv2kafka.errors import ConfigError, Doubt
 from csv2kafka.kafka import checks
 from csv2kafka.kafka.port import Broker, Producer, TopicFacts
 from csv2kafka.kafka.reconcile import Standing
-from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable
-from csv2kafka.kafka.writer import ProducerState, Writer
-from csv2kafka.model import Checkpoint, Completion, Payload, Records, SinkState, Target
+from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable, with_producer
+from csv2kafka.kafka.writer import ProducerState, Writer, repeated
+from csv2kafka.model import Checkpoint, Completion, Payload, Records, Target
 from csv2kafka.protocols import Job, Lease
 
 LAST_EPOCH = 32766  # a producer's epoch is 16 bits; behind it a new id begins
+
+_log = logging.getLogger(__name__)
 
 
 async def open_session(
@@ -34,13 +37,18 @@ async def open_session(
             hint="kafka:// has none; choose another --checkpoints, or --delivery exactly-once",
         )
     await lease.renew()
-    topics = await existing_topics(settings, broker, job, run)
+    topics = await existing_topics(settings, broker, job, stored, run)
     known = _to_go_on_from(job, stored, run)
     if known is not None:
         await _check(settings, broker, job, known, topics.data, run)
     if run.producer is None:
-        if stored is not None:
-            await asyncio.sleep(settings.request_seconds)  # until nothing of a dead run can be on its way
+        if stored is not None and not stored.complete:
+            _log.warning(
+                "job %s: waiting %g s (request_timeout_ms), until nothing that an earlier run sent can be on its way",
+                job.name,
+                settings.request_seconds,
+            )
+            await asyncio.sleep(settings.request_seconds)
         run.producer = ProducerState(await _successor(settings, broker, stored, run))
     writer = run.writer = Writer(
         broker, run.producer, transactional_id=None, clock=settings.clock, next_offsets=run.next_offsets
@@ -49,7 +57,7 @@ async def open_session(
     ends = await broker.log_ends(settings.data)
     if known is None:
         known = run.begun = run.first_checkpoint(job, topics.data, ends.end)
-    sink = _with_producer(known.sink, run.producer.producer)
+    sink = with_producer(known.sink, run.producer.producer)
     run.standing = Standing(
         broker=broker,
         target=settings.data,
@@ -94,13 +102,7 @@ async def _successor(settings: SinkSettings, broker: Broker, stored: Checkpoint 
         epoch = stored.sink.producer_epoch
         if epoch < LAST_EPOCH:
             return Producer(producer_id=stored.sink.producer_ids[-1], epoch=epoch + 1)
-    return await broker.init_producer(None, timeout_ms=settings.transaction_timeout_ms)
-
-
-def _with_producer(state: SinkState, producer: Producer) -> SinkState:
-    """The one in use comes last."""
-    others = (each for each in state.producer_ids if each != producer.producer_id)
-    return evolve(state, producer_ids=(*others, producer.producer_id), producer_epoch=producer.epoch)
+    return await repeated(lambda: broker.init_producer(None, timeout_ms=settings.transaction_timeout_ms))
 
 
 @define(eq=False, kw_only=True)
@@ -119,7 +121,7 @@ class AtLeastOnceSession(Session):
 
     async def write(self, payload: Payload) -> None:
         """Send it. The first batch goes alone, and must come to stand where reading ended."""
-        partition = self.settings.targets[payload.target]
+        partition = self.settings.target(payload)
         await self.writer.write(partition, mutable(payload.body))
         if payload.target is Target.DATA and not self._written:
             await self.writer.confirmed()

@@ -10,7 +10,6 @@ start again.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Mapping
 
@@ -26,7 +25,6 @@ SEGMENT_BYTES = 16 << 20  # small, because only closed segments are compacted, a
 FIRST_WINDOW = 256
 WINDOW_GROWTH = 8
 LARGEST_RECORD_BYTES = 8 << 20  # a manifest of some hundred thousand objects; managed clusters allow no more
-CREATION_SECONDS = 30.0
 
 
 @frozen(kw_only=True)
@@ -97,7 +95,9 @@ async def prepare(broker: Broker, name: str, *, min_insync_replicas: str | None)
         if min_insync_replicas is not None:
             config["min.insync.replicas"] = min_insync_replicas
         await broker.create_topic(name, partitions=1, config=config)
-        facts = await _appeared(broker, name)
+        facts = await broker.topic(name)
+    if facts is None:
+        raise TopicMissing(f"topic {name} was created and is gone again", hint="see who deletes topics; then run again")
     _refuse_unsafe(facts)
     return facts
 
@@ -186,24 +186,21 @@ def _key(kind: str, job: str) -> bytes:
     return f"{kind}/{job}".encode()
 
 
-async def _appeared(broker: Broker, name: str) -> TopicFacts:
-    """The new topic's facts, once the cluster knows it with a leader."""
-    deadline = asyncio.get_running_loop().time() + CREATION_SECONDS
-    while (facts := await broker.topic(name)) is None:
-        if asyncio.get_running_loop().time() > deadline:
-            raise TopicMissing(
-                f"topic {name} was created but is not there after {CREATION_SECONDS:.0f} s",
-                hint="look at the brokers' logs; then run again",
-            )
-        await asyncio.sleep(0.1)
-    return facts
+def warning(facts: TopicFacts) -> str | None:
+    """A sentence where it cannot be told whether the topic is safe; None where it can."""
+    if "cleanup.policy" in facts.config:
+        return None
+    return (
+        f"checkpoint topic {facts.name}: its settings may not be described, so it is not known whether it keeps "
+        "checkpoints: see that it has cleanup.policy=compact and unclean.leader.election.enable=false"
+    )
 
 
 def _refuse_unsafe(facts: TopicFacts) -> None:
     """Anything but plain compaction would forget a job's checkpoint one day, and it would start again."""
     policy = facts.config.get("cleanup.policy")
     if policy is None:
-        return  # describing configuration is not allowed to us: said as a warning elsewhere
+        return  # describing configuration is not allowed to us: ``warning`` says so
     if policy.strip() != "compact":
         raise ConfigError(
             f"checkpoint topic {facts.name} has cleanup.policy={policy}, it must be exactly compact",

@@ -7,6 +7,7 @@ is the user's decision, never ours.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import aclosing
 
 from csv2kafka.errors import NotAuthorized, StateContradiction, TopicMissing
@@ -19,7 +20,12 @@ DATA = Target.DATA.value
 DEAD_LETTER = Target.DEAD_LETTER.value
 DEFAULT_BATCH_LIMIT = 1_048_588  # Kafka's own default of max.message.bytes
 SHORT_RETENTION_MS = 24 * 3600 * 1000
-DECIDE = "see what happened to it; --restart forgets the checkpoint and begins at row 0"
+DECIDE = (
+    "see what happened to it; --restart forgets the checkpoint and begins at row 0 (rows that stand there stay, and "
+    "are sent again)"
+)
+
+_log = logging.getLogger(__name__)
 
 
 async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool, flag: str) -> TopicFacts:
@@ -27,10 +33,7 @@ async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool
     facts = await broker.topic(target.topic)
     if facts is None and create:
         await broker.create_topic(target.topic, partitions=target.partition + 1, config={})
-        for _ in range(100):
-            if (facts := await broker.topic(target.topic)) is not None:
-                break
-            await asyncio.sleep(0.1)
+        facts = await broker.topic(target.topic)
     if facts is None:
         raise TopicMissing(
             f"there is no topic {target.topic} ({flag})",
@@ -43,6 +46,16 @@ async def existing_topic(broker: Broker, target: TopicPartition, *, create: bool
             hint="choose one of them with --partition",
         )
     return facts
+
+
+async def still_there(broker: Broker, target: TopicPartition, stored: Checkpoint) -> None:
+    """StateContradiction if the topic is not there, though the checkpoint has rows in it."""
+    if await broker.topic(target.topic) is None:
+        raise StateContradiction(
+            f"there is no topic {target.topic}, though job {stored.job} has put {stored.counts.rows:,} rows into it: "
+            "it was deleted, or this is another cluster",
+            hint=DECIDE,
+        )
 
 
 def allowed(facts: TopicFacts, *operations: Operation) -> None:
@@ -109,6 +122,14 @@ async def log_reaches(broker: Broker, target: TopicPartition, expected: int, *, 
     """
     ends = await broker.log_ends(target)
     if ends.end < expected:
+        _log.warning(
+            "%s ends at offset %d, though %d had been reached; asking again in %g s, because a leader that has just "
+            "come up may not know better yet",
+            target,
+            ends.end,
+            expected,
+            wait,
+        )
         await asyncio.sleep(wait)
         ends = await broker.log_ends(target, refresh=True)
     if ends.end < expected:

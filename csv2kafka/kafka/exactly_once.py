@@ -1,24 +1,29 @@
 """Exactly once: rows and checkpoint in one transaction, and the opening that finds the checkpoint that counts.
 
-docs/guarantees.md tells the steps and their traps; ``open_session`` has them in order.
+``open_session`` has the steps in order, as docs/guarantees.md tells them; their traps are in
+tests/simulation/test_opening_traps.py.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 from attrs import define, evolve
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, TakenOver
 from csv2kafka.kafka import checkpoint_topic, checks, ownership
+from csv2kafka.kafka.log import until_visible
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.port import Broker, LogEnds, Operation, Producer, TopicFacts
-from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable
+from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable, with_producer
 from csv2kafka.kafka.writer import ProducerState, Writer
 from csv2kafka.model import Checkpoint, Completion, Payload, Records
 from csv2kafka.protocols import Job, Lease
 
 TRANSACTIONAL_ID_PREFIX = "csv2kafka."
+
+_log = logging.getLogger(__name__)
 
 
 async def open_session(
@@ -31,7 +36,7 @@ async def open_session(
     if lease is not None:
         await lease.renew()
     # 2. The topics.
-    topics = await existing_topics(settings, broker, job, run)
+    topics = await existing_topics(settings, broker, job, stored, run)
     await opening.checkpoint_topic(topics.data)
     # 3. What must stop this run stops it before it has shut anybody out.
     if not owner.begun and not job.restart:
@@ -59,12 +64,15 @@ async def open_session(
         raise
     if counted is None or restart:
         counted = await opening.begin_generation(topics.data, writer)
+    elif not counted.complete:  # the id is another one where the epochs were used up, or Kafka forgot it
+        counted = evolve(counted, sink=with_producer(counted.sink, producer))
     return ExactlyOnceSession(
         resume_from=counted,
         packer=topics.packer(settings.compression),
         writer=writer,
         settings=settings,
         owner=owner,
+        broker=broker,
     )
 
 
@@ -84,6 +92,8 @@ class _Opening:
             self.broker, self.settings.checkpoints.topic, min_insync_replicas=replicas
         )
         checks.allowed(facts, Operation.READ, Operation.WRITE)
+        if not self.run.owner.begun and (text := checkpoint_topic.warning(facts)) is not None:
+            _log.warning("%s", text)
         size, limit = len(self._manifest_record()), checks.batch_limit(facts)
         if size > limit:
             raise ConfigError(
@@ -111,7 +121,8 @@ class _Opening:
         if counted is not None:
             checks.same_topic(data, counted.sink)
             ends = await self._log_reaches(counted)
-            await checks.nothing_of_ours_behind(self.broker, self.settings.data, counted.sink, ends)
+            if not counted.complete:
+                await checks.nothing_of_ours_behind(self.broker, self.settings.data, counted.sink, ends)
 
     async def writer(self, producer: Producer) -> Writer:
         """Nothing of ours can come to stand below what the logs have now."""
@@ -132,9 +143,7 @@ class _Opening:
         topic = self.settings.checkpoints
         end = (await self.broker.log_ends(self.settings.data)).end
         start = self.run.first_checkpoint(self.job, data, end)
-        producer = writer.state.producer
-        sink = evolve(start.sink, producer_ids=(producer.producer_id,), producer_epoch=producer.epoch)
-        start = evolve(start, sink=sink)
+        start = evolve(start, sink=with_producer(start.sink, writer.state.producer))
         records = self._manifest_record(), checkpoint_topic.checkpoint_record(start)
         await ownership.claim(self.run.owner, self.broker, writer, topic, self.settings.clock, *records)
         return start
@@ -162,6 +171,7 @@ class ExactlyOnceSession(Session):
     """One transaction per commit: the rows, their dead letters and the checkpoint, or none of them."""
 
     owner: Ownership
+    broker: Broker
 
     async def standing(self) -> AsyncIterator[Records]:
         """Nothing: what is not in the checkpoint was never committed."""
@@ -170,9 +180,8 @@ class ExactlyOnceSession(Session):
 
     async def write(self, payload: Payload) -> None:
         """Send it; the transaction begins with the first."""
-        targets = self.settings.targets
-        self.writer.partitions = (*targets.values(), self.settings.checkpoints)
-        await self.writer.write(targets[payload.target], mutable(payload.body))
+        self.writer.partitions = (*self.settings.targets.values(), self.settings.checkpoints)
+        await self.writer.write(self.settings.target(payload), mutable(payload.body))
 
     async def commit(self, checkpoint: Checkpoint, completion: Completion | None = None) -> Checkpoint:
         """Everything confirmed, then the checkpoint, then EndTxn."""
@@ -181,8 +190,10 @@ class ExactlyOnceSession(Session):
             events = self.settings.completion
             also = () if completion is None or events is None else (events,)
             self.writer.partitions = (self.settings.checkpoints, *also)
-            # This begins only when the markers behind the last rows are all written: whoever sees the event,
-            # or that the job is complete, sees every row.
+            # This begins only when the markers behind the last rows are all written, and nobody's open transaction
+            # hides them: whoever sees the event, or that the job is complete, sees every row.
+            if completion is not None:
+                await self._rows_visible()
             await self.write_completion(completion)
         elif completion is not None:
             raise ValueError("the completion goes in a commit of its own, behind the last rows'")
@@ -191,3 +202,9 @@ class ExactlyOnceSession(Session):
         await self.writer.commit()
         self.owner.committed()
         return made
+
+    async def _rows_visible(self) -> None:
+        state = self.brought_up_to_date()
+        for target, partition in self.settings.targets.items():
+            if target.value in state.offsets:
+                await until_visible(self.broker, partition, state.offsets[target.value])

@@ -5,7 +5,6 @@ Records stay compressed; only the header of a batch is looked at.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -15,13 +14,8 @@ from typing_extensions import Buffer
 
 from csv2kafka.errors import Doubt, StateContradiction
 from csv2kafka.kafka.port import FetchedBatch, TopicPartition
+from csv2kafka.kernel import BODY_AT, HEADER_BYTES, batch_header
 
-# base offset, length behind it, leader epoch, magic, CRC, attributes, last offset delta,
-# first and last timestamp, producer id and epoch, base sequence, number of records
-_HEADER = struct.Struct(">qiibIhiqqqhii")
-_LENGTH_END = 12
-_CRC_END = 21
-_TRANSACTIONAL, _CONTROL = 0x10, 0x20
 _MAGIC = 2
 
 
@@ -39,27 +33,26 @@ def split(records: Buffer, source: TopicPartition) -> list[FetchedBatch]:
 
 def _whole(data: memoryview, source: TopicPartition) -> Iterator[FetchedBatch]:
     at = 0
-    while at + _HEADER.size <= len(data):
-        (base, length, _, magic, crc, attributes, last_delta, _, _, producer_id, epoch, _, _) = _HEADER.unpack_from(
-            data, at
-        )
-        if magic != _MAGIC:
+    while at + HEADER_BYTES <= len(data):
+        header = batch_header(data, at)
+        base = header.base_offset
+        if header.magic != _MAGIC:
             raise StateContradiction(
-                f"{source}: offset {base} has message format {magic}, expected {_MAGIC}",
+                f"{source}: offset {base} has message format {header.magic}, expected {_MAGIC}",
                 hint="the topic holds records of a Kafka before 0.11; use a topic without them",
             )
-        end = at + _LENGTH_END + length
+        end = at + header.size
         if end > len(data):
             return
-        if end < at + _HEADER.size or crc32c.crc32c(data[at + _CRC_END : end]) != crc:
+        if header.size < HEADER_BYTES or crc32c.crc32c(data[at + BODY_AT : end]) != header.crc:
             raise Doubt(f"{source}: the record batch at offset {base} is damaged: its CRC does not fit")
         yield FetchedBatch(
             base_offset=base,
-            last_offset=base + last_delta,
-            producer_id=producer_id,
-            producer_epoch=epoch,
-            is_control=bool(attributes & _CONTROL),
-            is_transactional=bool(attributes & _TRANSACTIONAL),
+            last_offset=base + header.last_offset_delta,
+            producer_id=header.producer_id,
+            producer_epoch=header.producer_epoch,
+            is_control=header.is_control,
+            is_transactional=header.is_transactional,
             aborted=False,
             data=data[at:end],
         )

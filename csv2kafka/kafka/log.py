@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from csv2kafka.errors import Unreachable
 from csv2kafka.kafka.port import Broker, FetchedBatch, Isolation, LogEnds, TopicPartition
@@ -22,7 +22,7 @@ from csv2kafka.kernel import unpack_batch
 HANGING_SECONDS = 15 * 60 + 30.0
 READ_BYTES = 4 << 20
 PAUSE = 0.05
-SILENT_SECONDS = 5.0
+SILENT_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +43,8 @@ async def committed_batches(
     committed; no markers. Waits ``patience`` seconds at most for what is undecided; then Unreachable.
 
     Whoever may leave before its end closes it (``aclosing``)."""
-    loop = asyncio.get_running_loop()
     position = start
-    deadline = loop.time() + patience
-    said = False
+    wait = _Wait(target=target, stop=stop, patience=patience)
     while position < stop:
         fetched = await broker.read(target, position, Isolation.READ_COMMITTED, max_bytes=READ_BYTES)
         for batch in fetched.batches:
@@ -56,20 +54,45 @@ async def committed_batches(
                 yield batch
         if fetched.next_offset > position:
             position = fetched.next_offset
-            deadline = loop.time() + patience
-        elif loop.time() >= deadline:
-            raise _hanging(target, fetched.ends, stop, patience)
+            wait = _Wait(target=target, stop=stop, patience=patience)
         else:
-            if not said and loop.time() > deadline - patience + SILENT_SECONDS:
-                said = True
-                _log.warning(
-                    "%s: waiting, %.0f s at most, for a transaction that began at offset %d and is neither committed "
-                    "nor aborted",
-                    target,
-                    patience,
-                    fetched.ends.stable,
-                )
-            await asyncio.sleep(PAUSE)
+            await wait.pause(fetched.ends)
+
+
+async def until_visible(
+    broker: Broker, target: TopicPartition, stop: int, *, patience: float = HANGING_SECONDS
+) -> None:
+    """Return when a read_committed reader sees everything before ``stop``: another writer's open transaction hides
+    what is committed behind its beginning. Waits ``patience`` seconds at most; then Unreachable."""
+    wait = _Wait(target=target, stop=stop, patience=patience)
+    while (ends := await broker.log_ends(target)).stable < stop:
+        await wait.pause(ends)
+
+
+@define(kw_only=True)
+class _Wait:
+    """A wait for open transactions, with a bound; said once when it gets long."""
+
+    target: TopicPartition
+    stop: int
+    patience: float
+    _since: float = field(init=False, factory=lambda: asyncio.get_running_loop().time())
+    _said: bool = False
+
+    async def pause(self, ends: LogEnds) -> None:
+        waited = asyncio.get_running_loop().time() - self._since
+        if waited >= self.patience:
+            raise _hanging(self.target, ends, self.stop, self.patience)
+        if not self._said and waited > SILENT_SECONDS:
+            self._said = True
+            _log.warning(
+                "%s: waiting, %.0f s at most, for a transaction that began at offset %d and is neither committed "
+                "nor aborted",
+                self.target,
+                self.patience,
+                ends.stable,
+            )
+        await asyncio.sleep(PAUSE)
 
 
 async def committed_records(

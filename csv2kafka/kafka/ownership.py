@@ -1,7 +1,7 @@
 """Whose job it is. Runs that share a store settle it by the lease; runs that do not, by the last claim.
 
 Only a fencing answer makes a run ask; silence leads straight to a new InitProducerId, which settles what is
-undecided. A model of two and three runs in all interleavings stands behind these rules (guarantees.md):
+undecided. A model of two and three runs in all interleavings stands behind these rules:
 tests/properties/test_ownership.py draws such schedules.
 """
 
@@ -60,7 +60,7 @@ class Ownership:
 
 
 async def ask_after_fence(
-    owner: Ownership, broker: Broker, topic: TopicPartition, lease: Lease | None, random: Callable[[], float]
+    owner: Ownership, broker: Broker, topic: TopicPartition, lease: Lease | None, draw: Callable[[], float]
 ) -> None:
     """After a fencing answer: wait, reading on, and return if the job is still ours to open; else TakenOver.
 
@@ -72,7 +72,7 @@ async def ask_after_fence(
         return
     _log.warning("job %s: shut out by another writer; looking whether another run has claimed the job", owner.job)
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + random() * min(LONGEST_WAIT, FIRST_WAIT * 2**owner.fences)
+    deadline = loop.time() + draw() * min(LONGEST_WAIT, FIRST_WAIT * 2**owner.fences)
     position = _watch_from(owner)
     while position is not None:
         end = (await broker.log_ends(topic)).end

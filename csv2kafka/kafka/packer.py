@@ -22,12 +22,11 @@ HEADROOM = 0.95  # parts of a range do not all compress alike
 @frozen(kw_only=True)
 class KafkaPacker:
     """``limit``: ``max.message.bytes`` of the data topic, which counts the compressed batch; ``dead_letter_limit``
-    of the dead-letter topic. ``level``: the codec's own, None for its default."""
+    of the dead-letter topic."""
 
     limit: int
     dead_letter_limit: int
     compression: str
-    level: int | None = None
 
     def pack(self, records: Records, first: int = 0, last: int | None = None) -> Packed:
         """Batches for the good rows ``first`` to ``last`` (excluded), in order. A row over the limit is left out
@@ -38,7 +37,7 @@ class KafkaPacker:
         todo = list(reversed(ends.split(first, len(records) if last is None else last, UNCOMPRESSED_BYTES)))
         while todo:
             begin, end = todo.pop()
-            batch = pack_batch(records, begin, end, compression=self.compression, level=self.level)
+            batch = pack_batch(records, begin, end, compression=self.compression)
             if len(batch) <= self.limit:
                 payloads.append(Payload(target=Target.DATA, body=batch, first=begin, last=end))
             elif end - begin == 1:

@@ -5,7 +5,7 @@ above the port (writer, ownership, checkpoint topic, sink) is the same in both, 
 randomness from the running loop and injected functions only.
 
 Rules of every implementation:
-- A request is sent once, never repeated (guarantees.md, rule 1). What the broker answered comes back as an
+- A request is sent once, never repeated (writer.py, rule 1). What the broker answered comes back as an
   error of this module; no answer in time, a cut connection, or a second connection that would have to be
   opened to the same node is a ``Doubt``.
 - Each call has a bound in time. Where no bootstrap server answered at all, it is ``NotReachable``.
@@ -153,7 +153,8 @@ class Broker(Protocol):
         ...
 
     async def create_topic(self, name: str, *, partitions: int, config: Mapping[str, str]) -> None:
-        """With the cluster's default replication. A topic that exists already is not an error."""
+        """With the cluster's default replication; on return it is there and can be used. A topic that exists already
+        is not an error."""
         ...
 
     async def init_producer(self, transactional_id: str | None, *, timeout_ms: int) -> Producer:

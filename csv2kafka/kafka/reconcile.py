@@ -7,6 +7,7 @@ send equal rows again. Anything else is foreign, and ``on_foreign`` says what th
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -49,10 +50,10 @@ class Standing:
             await self._reading.aclose()
 
     async def _rows(self) -> AsyncGenerator[Records, None]:
-        rows = 0
+        rows, loop = 0, asyncio.get_running_loop()
         async with aclosing(committed_batches(self.broker, self.target, self.start, self.end)) as batches:
             async for fetched in batches:
-                batch = unpack_batch(fetched.data)
+                batch = await loop.run_in_executor(None, unpack_batch, fetched.data)
                 reason = self._foreign(fetched, batch)
                 if reason is not None and self.on_foreign == "resend":
                     return

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 
 from attrs import define, evolve, field, frozen
 
+from csv2kafka.errors import ConfigError
 from csv2kafka.kafka import checks
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.packer import KafkaPacker
-from csv2kafka.kafka.port import Broker, Operation, TopicFacts, TopicPartition
+from csv2kafka.kafka.port import Broker, Operation, Producer, TopicFacts, TopicPartition
 from csv2kafka.kafka.reconcile import Standing
 from csv2kafka.kafka.writer import ProducerState, Writer
 from csv2kafka.kernel import pack_records
-from csv2kafka.model import Checkpoint, Completion, SinkState, Target
+from csv2kafka.model import Checkpoint, Completion, Payload, SinkState, Target
 from csv2kafka.protocols import Job
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,15 @@ class SinkSettings:
         if self.dead_letters is None:
             return {Target.DATA: self.data}
         return {Target.DATA: self.data, Target.DEAD_LETTER: self.dead_letters}
+
+    def target(self, payload: Payload) -> TopicPartition:
+        """Where it goes. ConfigError for dead letters if there is no topic for them."""
+        if payload.target not in self.targets:
+            raise ConfigError(
+                "dead_letter_topic: is needed for on_bad_row='dead-letter', and there is a bad row",
+                hint="name a topic for bad rows, or choose another policy; the run goes on at its last commit",
+            )
+        return self.targets[payload.target]
 
 
 @define(eq=False, kw_only=True)
@@ -110,9 +120,16 @@ class Topics:
         )
 
 
-async def existing_topics(settings: SinkSettings, broker: Broker, job: Job, run: RunMemory) -> Topics:
-    """The topics are there and may be written. What could lose rows in the data topic is said once a run."""
+async def existing_topics(
+    settings: SinkSettings, broker: Broker, job: Job, stored: Checkpoint | None, run: RunMemory
+) -> Topics:
+    """The topics are there and may be written. What could lose rows in the data topic is said once a run.
+
+    A topic that rows of the job were put into already is not made anew.
+    """
     create = settings.create_topic
+    if stored is not None and stored.counts.rows and not job.restart:
+        await checks.still_there(broker, settings.data, stored)
     data = await checks.existing_topic(broker, settings.data, create=create, flag="--topic")
     checks.allowed(data, Operation.READ, Operation.WRITE)
     dead_letters = None
@@ -170,3 +187,9 @@ class Session:
 def mutable(body: bytes | bytearray) -> bytearray:
     """A payload's body as the writer stamps it."""
     return body if isinstance(body, bytearray) else bytearray(body)
+
+
+def with_producer(state: SinkState, producer: Producer) -> SinkState:
+    """The sink's state with the producer in use among those whose batches are this job's; it comes last."""
+    others = (each for each in state.producer_ids if each != producer.producer_id)
+    return evolve(state, producer_ids=(*others, producer.producer_id), producer_epoch=producer.epoch)

@@ -1,6 +1,6 @@
 """Writes record batches in order, up to four in flight, and ends transactions: once, or not at all.
 
-The rules (guarantees.md, "Our own writer"):
+The rules (the traps behind them are in tests/simulation/test_writing_traps.py):
 1. One doubt ends it. A request is sent once; only an answer that says "nothing was done" allows it again.
 2. It never aborts and goes on. Leaving for good, it aborts once, if it knows that nothing is on the way.
 3. One task sends; sequence numbers are given in sending order; timestamps are the time of sending.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import struct
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
@@ -21,21 +21,21 @@ from typing import TypeVar
 from attrs import define, field
 from typing_extensions import Buffer
 
-from csv2kafka.errors import Csv2KafkaError, Doubt, StateContradiction
-from csv2kafka.kafka.port import Broker, NothingDone, Producer, TopicPartition
-from csv2kafka.kernel import stamp
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction
+from csv2kafka.kafka.port import Broker, BrokerError, Fenced, NothingDone, Producer, TopicPartition
+from csv2kafka.kernel import batch_header, stamp
 
 IN_FLIGHT = 4  # brokers remember the last five batches of a producer
 IN_FLIGHT_BYTES = 32 << 20  # a batch that is larger goes alone
 REPEAT_SECONDS = 60.0  # markers of the transaction before, or a coordinator that loads, are done long before
 FIRST_REPEAT_PAUSE = 0.002
 LONGEST_REPEAT_PAUSE = 0.25
+SILENT_SECONDS = 2.0
 LEAVING_SECONDS = 2.0
 
 _SEQUENCES = 1 << 31  # they are counted modulo this: ten records at 2147483646 are followed by 8
-_RECORD_COUNT = struct.Struct(">i")
-_RECORD_COUNT_AT = 57
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -63,14 +63,18 @@ class ProducerState:
 async def repeated(request: Callable[[], Awaitable[_T]]) -> _T:
     """The answer to ``request``, sent again for as long as the answer is that nothing was done (bounded)."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + REPEAT_SECONDS
-    pause = FIRST_REPEAT_PAUSE
+    began = loop.time()
+    pause, said = FIRST_REPEAT_PAUSE, False
     while True:
         try:
             return await request()
-        except NothingDone:
-            if loop.time() + pause > deadline:
+        except NothingDone as error:
+            waited = loop.time() - began
+            if waited + pause > REPEAT_SECONDS:
                 raise
+            if waited > SILENT_SECONDS and not said:
+                said = True
+                _log.warning("asking again, for %g s at most: %s", REPEAT_SECONDS, error.message)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_REPEAT_PAUSE)
 
@@ -144,7 +148,7 @@ class Writer:
             if for_good and self.in_transaction:
                 async with asyncio.timeout(LEAVING_SECONDS):
                     while self.state.unconfirmed and not self._uncertain:
-                        with contextlib.suppress(StateContradiction):
+                        with contextlib.suppress(StateContradiction, BrokerError, ConfigError):
                             await self._settle_oldest()
                     if not self._uncertain:
                         await self._end_transaction(commit=False)
@@ -171,7 +175,7 @@ class Writer:
         await self._broker.end_transaction(self._transactional_id, self.state.producer, commit=commit)
 
     def _send(self, target: TopicPartition, batch: bytearray) -> None:
-        (records,) = _RECORD_COUNT.unpack_from(batch, _RECORD_COUNT_AT)
+        records = batch_header(batch).record_count
         sequence = self.state.sequences.get(target, 0)
         stamp(
             batch,
@@ -199,8 +203,16 @@ class Writer:
         sent = self.state.unconfirmed[0]
         assert sent.answer is not None
         await asyncio.wait({sent.answer})  # a caller that is cancelled here has put nothing in doubt
-        with self._no_doubt():
-            base = sent.answer.result()
+        uncertain = self._uncertain
+        try:
+            with self._no_doubt():
+                base = sent.answer.result()
+        except (BrokerError, ConfigError) as error:
+            if self._transactional_id is not None and not isinstance(error, Fenced):
+                # An answer, if not the one we wanted: nothing of this batch is on its way any more.
+                self.state.unconfirmed.popleft()
+                self._uncertain = uncertain
+            raise
         self.state.unconfirmed.popleft()
         expected = self.next_offsets.get(sent.target, 0)
         if base < expected:

@@ -3,6 +3,7 @@
 from csv2kafka.model.codec import checkpoint_from_json, manifest_from_json, to_json
 from csv2kafka.model.events import Committed, Event, Progressed, RowRefused, SessionOpened, Started, Waiting
 from csv2kafka.model.flow import (
+    DEFAULT_MAX_RECORD,
     Block,
     Broken,
     Chunk,
@@ -28,6 +29,7 @@ from csv2kafka.model.state import (
 )
 
 __all__ = [
+    "DEFAULT_MAX_RECORD",
     "Block",
     "Broken",
     "Checkpoint",

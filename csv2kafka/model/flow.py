@@ -17,6 +17,8 @@ from typing_extensions import Buffer
 
 from csv2kafka.model.state import Position, ResumePoint
 
+DEFAULT_MAX_RECORD = 16 << 20  # bytes of the longest record, unless told otherwise
+
 
 @frozen(kw_only=True)
 class Dialect:

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from attrs import evolve, field, frozen
 
@@ -92,7 +91,8 @@ class Manifest:
     @property
     def digest(self) -> str:
         """SHA-256 over the objects, hex: the same exactly when URIs, sizes and versions are."""
-        return _digest([list(entry) for entry in self.objects])
+        entries = json.dumps([list(entry) for entry in self.objects], separators=(",", ":"))
+        return hashlib.sha256(entries.encode()).hexdigest()
 
 
 @frozen(kw_only=True)
@@ -138,11 +138,6 @@ class Checkpoint:
     at: datetime = field(factory=lambda: datetime.fromtimestamp(0).astimezone())
     format: int = FORMAT_VERSION
 
-    @property
-    def settings_digest(self) -> str:
-        """SHA-256 over ``settings``, hex."""
-        return _digest(dict(self.settings))
-
 
 @frozen(kw_only=True)
 class Completion:
@@ -153,13 +148,11 @@ class Completion:
 
 @frozen(kw_only=True)
 class JobStatus:
-    """One line of ``csv2kafka status``: the checkpoint in a store and who holds its lease (None: nobody)."""
+    """A job of ``csv2kafka status``: the checkpoint in a store and who holds its lease (None: nobody). ``gone``: that
+    process has certainly ended, so the lease is free; False where the store cannot know."""
 
     checkpoint: Checkpoint
     owner: str | None = None
     lease_epoch: int = 0
     heartbeat: datetime | None = None
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    gone: bool = False

@@ -17,11 +17,13 @@ from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
+from csv2kafka.errors import Csv2KafkaError, Doubt, TakenOver
 from csv2kafka.model import Checkpoint, Completion, DeadLetter, Packed, Payload, Records, Target
-from csv2kafka.protocols import Job, Lease
+from csv2kafka.protocols import LEASE_SECONDS, Job, Lease
 from csv2kafka.sinks.output import Output
 
 CLOSE_SECONDS = 5.0
+LOCK_SECONDS = 2 * LEASE_SECONDS
 
 T = TypeVar("T")
 
@@ -36,10 +38,16 @@ class FileSink:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path).absolute()
+        self._locked_since: float | None = None  # loop time since when another process has it
 
     @property
     def destination(self) -> str:
         return f"file {self._path}"
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """What is written: rows, refused rows. No source may be one of them."""
+        return self._path, Path(f"{self._path}.bad")
 
     @property
     def settings(self) -> dict[str, str]:
@@ -56,10 +64,23 @@ class FileSink:
             await lease.renew()
         session = _Session(Output(self._path))
         try:
-            await session.begin(job, stored)
+            try:
+                await session.begin(job, stored)
+            except TakenOver as error:
+                raise self._locked_by_another(error, lease) from error
+            self._locked_since = None
             yield session
         finally:
             await session.close()
+
+    def _locked_by_another(self, error: TakenOver, lease: Lease | None) -> Csv2KafkaError:
+        """A run that was stopped past its lease still has the lock; waking, it finds the lease lost and ends. So
+        whoever has the lease now waits for it, for a while: if both left, nobody would go on."""
+        now = asyncio.get_running_loop().time()
+        self._locked_since = now if self._locked_since is None else self._locked_since
+        if lease is None or now - self._locked_since > LOCK_SECONDS:
+            return error
+        return Doubt(error.message, hint=error.hint)
 
 
 class _Session:

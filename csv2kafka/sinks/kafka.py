@@ -23,6 +23,8 @@ from csv2kafka.kernel import COMPRESSIONS
 from csv2kafka.model import Checkpoint
 from csv2kafka.protocols import Job, Lease, SinkSession
 
+# A transaction is open for one commit interval, 30 s at most, and then until its batches are confirmed.
+LEAST_TRANSACTION_TIMEOUT_MS = 40_000
 DELIVERIES = ("exactly-once", "at-least-once")
 
 
@@ -34,7 +36,8 @@ class KafkaSink:
     compression: ``zstd``, ``lz4``, ``snappy``, ``gzip`` or ``none``.
     checkpoint_topic: compacted, made if it is not there. create_topic: make a missing data topic, with the
     cluster's default replication. dead_letter_topic, completion_topic: partition 0 of each.
-    transaction_timeout_ms: after which brokers end a dead run's transaction.
+    transaction_timeout_ms: after which brokers end a dead run's transaction; 40 s or more, because a commit interval
+    may be 30 s.
     kafka_options: any of the client's, by aiokafka's names (``security_protocol="SASL_SSL"``).
 
     broker_factory, clock (seconds since the epoch), draw (0 to 1): replaced in tests.
@@ -155,8 +158,11 @@ def _problems(
         problems.append(f"--delivery: expected {' or '.join(DELIVERIES)}, found {delivery!r}")
     if compression not in COMPRESSIONS:
         problems.append(f"--compression: expected one of {', '.join(COMPRESSIONS)}, found {compression!r}")
-    if transaction_timeout_ms < 1000:
-        problems.append(f"transaction_timeout_ms: expected 1000 or more, found {transaction_timeout_ms}")
+    if transaction_timeout_ms < LEAST_TRANSACTION_TIMEOUT_MS:
+        problems.append(
+            f"transaction_timeout_ms: expected {LEAST_TRANSACTION_TIMEOUT_MS} or more, longer than any commit "
+            f"interval, found {transaction_timeout_ms}"
+        )
     named = {
         "--topic": topic,
         "--checkpoint-topic": checkpoint_topic,

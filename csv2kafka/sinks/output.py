@@ -109,7 +109,10 @@ class Output:
                     ) from None
                 continue
             if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"--output: {path} is not a regular file, so nothing can be cut off after a crash")
+                raise ConfigError(
+                    f"--output: {path} is not a regular file, so nothing can be cut off after a crash",
+                    hint="give a file; for a pipe, read the file once the run has ended",
+                )
 
     def _check_content(self, known: Checkpoint | None, committed: dict[Target, int]) -> None:
         sizes = {target: path.stat().st_size if path.exists() else 0 for target, path in self._paths.items()}
@@ -198,7 +201,10 @@ def _locked(path: Path) -> int:
         if _stands_at(path, file):
             return file
         os.close(file)  # moved away between opening and locking
-    raise StateContradiction(f"{path}: something keeps putting other files in its place")
+    raise StateContradiction(
+        f"{path}: something keeps putting other files in its place",
+        hint="nothing else may write, move or delete it while a run has it",
+    )
 
 
 def _holder(status: os.stat_result) -> str:
@@ -255,7 +261,7 @@ def _explained(path: Path) -> Iterator[None]:
                 f"{path}: {reason}", hint="make room and run the same command again: it goes on at the last commit"
             ) from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise ConfigError(f"--output: {path}: no such directory") from error
+            raise ConfigError(f"--output: {path}: no such directory", hint="make it first") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR):
             raise ConfigError(f"--output: {path}: {reason}") from error
         raise Unreachable(f"{path}: {reason}", hint="see to its disk, and run the same command again") from error

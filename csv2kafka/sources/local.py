@@ -124,7 +124,10 @@ class LocalSource:
         block = os.pread(fd, min(BLOCK_BYTES, obj.size - offset), offset)
         self._check(obj, fd)  # after reading: what was read before a change is never handed on as unchanged
         if not block:
-            raise SourceChanged(f"{obj.uri}: it ended at byte {offset}, where {obj.size} bytes were expected")
+            raise SourceChanged(
+                f"{obj.uri}: it ended at byte {offset}, where {obj.size} bytes were expected",
+                hint="put the whole file back (with its modification time), or begin anew with --restart",
+            )
         return block
 
     def _confirm(self, obj: SourceObject) -> None:
@@ -236,6 +239,9 @@ def _guarded(obj: SourceObject, call: Callable[P, T], *args: P.args, **kwargs: P
             hint="put it back and run the same command again",
         ) from error
     except PermissionError as error:
-        raise ConfigError(f"SOURCE {obj.uri!r}: no permission to read it any more") from error
+        raise ConfigError(
+            f"SOURCE {obj.uri!r}: no permission to read it any more",
+            hint="give the permission back and run the same command again",
+        ) from error
     except OSError as error:
         raise Doubt(f"{obj.uri}: {_reason(error)}", hint="see whether its disk or network mount answers") from error

@@ -71,8 +71,9 @@ class EncoderConformance:
 
     def test_nothing_and_blank_lines_are_no_rows(self) -> None:
         for data in (b"", b"\n", b"\r\n\n"):
-            records = self.make().encode(chunk(data, HEADER))
-            assert (len(records), records.bad, records.end, records.unfinished) == (0, (), len(data), False)
+            for header in (HEADER, ()):  # an object of nothing else has no header
+                records = self.make().encode(chunk(data, header))
+                assert (len(records), records.bad, records.end, records.unfinished) == (0, (), len(data), False)
         records = self.make().encode(chunk(b"\n1,one\n\n2,two\n\n", HEADER))
         assert (len(records) + len(records.bad), records.end, records.lines) == (2, 15, 5)
 

@@ -1,4 +1,5 @@
-"""What is stored, under any sequence of events: leases and checkpoints of two competing owners, and the file
+"""What is stored, under any sequence of events: leases and checkpoints of two competing owners, the
+checkpoint topic beside its runs, and the file
 sink's files under commits, crashes and torn tails."""
 
 from __future__ import annotations
@@ -23,12 +24,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from csv2kafka.checkpoints.kafka import KafkaStore
 from csv2kafka.checkpoints.sqlite import SQLiteStore
 from csv2kafka.errors import LeaseHeld, StaleLease
 from csv2kafka.model import Checkpoint, DeadLetter, Manifest
 from csv2kafka.protocols import HEARTBEAT_SECONDS, LEASE_SECONDS, CheckpointStore, Lease, SinkSession
 from csv2kafka.sinks.file import FileSink
 from csv2kafka.testing import MemoryStore, VirtualClockLoop, example_job, records
+from tests.simulation.broker import Network, network
+from tests.simulation.clock import VirtualLoop, now
+from tests.simulation.job import CHECKPOINTS, DATA, Run, advanced
+from tests.simulation.job import payload as rows_between
 
 JOB = "orders"
 OWNERS = st.sampled_from(["a", "b"])
@@ -188,6 +194,80 @@ async def _listed(store: CheckpointStore) -> list[Any]:
     return [status async for status in store.jobs()]
 
 
+class TopicStore(RuleBasedStateMachine):
+    """``kafka://`` beside runs of two jobs that commit, complete, and die between commits, against a model: it
+    knows of each job the last checkpoint that a run committed, and nothing of what was not."""
+
+    jobs = st.sampled_from(["orders", "orders/eu"])
+
+    @initialize()
+    def begin(self) -> None:
+        self.runner = asyncio.Runner(loop_factory=VirtualLoop)
+        self.network = self.runner.run(self._cluster())
+        self.store = KafkaStore(broker_factory=self.network.factory("store"), clock=now)
+        self.last: dict[str, Checkpoint] = {}
+        self.runs = 0
+
+    @staticmethod
+    async def _cluster() -> Network:
+        net = network()
+        net.cluster.make_topic(DATA.topic)
+        return net
+
+    @rule(job=jobs, commits=st.integers(0, 3), unfinished=st.booleans())
+    def a_run_commits_and_dies(self, job: str, commits: int, unfinished: bool) -> None:
+        """``unfinished``: rows under way, whose transaction is left to the next opening, or to its time-out."""
+        self.runs += 1
+        run = Run(network=self.network, job=job, name=f"run {self.runs}")
+
+        async def main() -> None:
+            async with run.session() as session:
+                at = session.resume_from
+                self.last.setdefault(job, at)  # a first opening commits row 0, a later one nothing of its own
+                for _ in range(0 if at.complete else commits):
+                    row = at.counts.rows
+                    await session.write(rows_between(row, row + 2))
+                    at = self.last[job] = await run.commit(session, advanced(at, row + 2))
+                if unfinished and not at.complete:
+                    await session.write(rows_between(at.counts.rows, at.counts.rows + 2))
+                    await asyncio.sleep(1)
+                    self.network.dead.add(run.name)
+            await asyncio.sleep(1)
+
+        self.runner.run(main())
+
+    @rule(job=jobs)
+    def a_run_completes(self, job: str) -> None:
+        self.runs += 1
+        run = Run(network=self.network, job=job, name=f"run {self.runs}", rows=40)
+        self.last[job] = self.runner.run(run.run())
+        self.runner.run(asyncio.sleep(1))
+
+    @rule(job=jobs)
+    def delete(self, job: str) -> None:
+        self.runner.run(asyncio.sleep(100))  # a dead run's transaction hides what comes behind it until its time-out
+        self.runner.run(self.store.delete(job))
+        self.last.pop(job, None)
+
+    @rule()
+    def compaction(self) -> None:
+        if CHECKPOINTS.topic in self.network.cluster.topics:
+            self.network.cluster.log(CHECKPOINTS).compact()
+
+    @invariant()
+    def the_store_sees_the_model(self) -> None:
+        for job in ("orders", "orders/eu"):
+            assert self.runner.run(self.store.load(job)) == self.last.get(job)
+            manifest = self.runner.run(self.store.load_manifest(job))
+            assert manifest == (Manifest() if job in self.last else None)
+        listed = [status.checkpoint for status in self.runner.run(_listed(self.store))]
+        assert listed == [self.last[job] for job in sorted(self.last)]
+
+    def teardown(self) -> None:
+        if hasattr(self, "runner"):
+            self.runner.close()
+
+
 class Files(RuleBasedStateMachine):
     """Rows and refused rows into the file sink. The store's checkpoint counts, wherever a crash falls; what the
     crash leaves behind the committed length may be anything."""
@@ -271,7 +351,9 @@ class Files(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("machine", "examples"), [(MemoryLeases, 50), (SQLiteLeases, 12), (Files, 50)], ids=["memory", "sqlite", "file"]
+    ("machine", "examples"),
+    [(MemoryLeases, 50), (SQLiteLeases, 12), (TopicStore, 30), (Files, 50)],
+    ids=["memory", "sqlite", "kafka", "file"],
 )
 def test_any_sequence(machine: type[RuleBasedStateMachine], examples: int) -> None:
     run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None))

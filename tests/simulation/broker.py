@@ -14,7 +14,7 @@ from typing import TypeVar
 from attrs import define, field, frozen
 from typing_extensions import Buffer
 
-from csv2kafka.errors import Doubt, NotReachable
+from csv2kafka.errors import Csv2KafkaError, Doubt, NotReachable
 from csv2kafka.kafka.port import Broker, Fetched, Isolation, LogEnds, Producer, TopicFacts, TopicPartition
 from tests.simulation.cluster import Cluster, error
 
@@ -206,7 +206,7 @@ class SimulatedBroker:
             if fault.code is not None:
                 raise error(operation, fault.code)
             result = apply(self.network.cluster)
-        except Doubt as said:
+        except Csv2KafkaError as said:
             settle: Callable[[], None] = lambda said=said: answer.done() or answer.set_exception(said)  # type: ignore  # noqa: E731
         else:
             settle = lambda: answer.done() or answer.set_result(result)  # type: ignore  # noqa: E731

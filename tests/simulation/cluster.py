@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
-from csv2kafka.errors import Doubt
+from csv2kafka.errors import Csv2KafkaError
+from csv2kafka.kafka.answers import refusal
 from csv2kafka.kafka.port import (
     BrokerError,
     Fenced,
@@ -46,7 +47,9 @@ ERRORS: Mapping[int, tuple[str, type[BrokerError]]] = {
 }
 
 
-def error(operation: str, code: int) -> Doubt:
+def error(operation: str, code: int) -> Csv2KafkaError:
+    if code not in ERRORS:
+        return refusal(operation, "", code)
     name, kind = ERRORS[code]
     return kind(operation, code, name)
 

@@ -161,6 +161,8 @@ class Run:
                     if found != value(row):
                         raise StateContradiction(f"expected {value(row)!r}, found {found!r}")
                     row, at = row + 1, advanced(at, row + 1)
+                    if row % (self.interval + 1) == 0:
+                        at = await self.commit(session, at)
                     continue
                 self.before_write(row)
                 await session.write(payload(row, row + count))

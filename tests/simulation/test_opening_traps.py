@@ -244,6 +244,20 @@ class TestBefore:
 
         played(test)()
 
+    def test_a_checkpoint_topic_that_may_not_be_described_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def test(net: Network) -> None:
+            await begun(net)
+            config = dict(net.cluster.topics[CHECKPOINTS.topic].config)
+            await Run(network=net, name="described").run()
+            assert caplog.messages == []
+            net.cluster.topics[CHECKPOINTS.topic].config.clear()
+            await Run(network=net, name="next").run()
+            net.cluster.topics[CHECKPOINTS.topic].config.update(config)
+
+        played(test)()
+        (told,) = caplog.messages
+        assert told.startswith("checkpoint topic csv2kafka-checkpoints: its settings may not be described")
+
     def test_the_checkpoint_topic_is_made_safe(self) -> None:
         async def test(net: Network) -> None:
             net.cluster.topics[DATA.topic].config["min.insync.replicas"] = "2"
@@ -378,6 +392,29 @@ class TestAfter:
                 await Run(network=net, name="next").run()
             claims = [request for request in net.sent if request.name == "next" and request.commit]
             assert len(claims) == 2, "the stop counts only after a second claim"
+
+        played(test)()
+
+    def test_rows_of_ours_under_a_later_producer_id(self) -> None:
+        """The transactional id was forgotten, or its epochs used up, and the job went on under another producer."""
+
+        async def test(net: Network) -> None:
+            first = await begun(net)
+            net.cluster.expire("csv2kafka.job")
+            run = Run(network=net, name="later")
+            async with run.session() as session:
+                await session.write(payload(6, 8))
+                done = await run.commit(session, advanced(session.resume_from, 8))
+            await asyncio.sleep(1)
+            assert len(done.sink.producer_ids) == 2
+            assert done.sink.producer_ids[0] == first.sink.producer_ids[0]
+            batch = pack_records([(None, b"row 8", [])])
+            stamp(
+                batch, producer_id=done.sink.producer_ids[-1], epoch=5, sequence=0, timestamp_ms=0, transactional=False
+            )
+            net.cluster.log(DATA).append(bytes(batch))
+            with pytest.raises(StateContradiction, match="does not know"):
+                await Run(network=net, name="next").run()
 
         played(test)()
 

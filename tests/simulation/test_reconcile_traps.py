@@ -143,7 +143,7 @@ def test_what_a_dead_run_left_in_the_network_is_shut_out() -> None:
     played(test)()
 
 
-def test_a_request_time_passes_before_reading() -> None:
+def test_a_request_time_passes_before_reading(caplog: pytest.LogCaptureFixture) -> None:
     """What a dead run left in the network may still arrive, until then; also before the successor's first batch."""
 
     async def test(net: Network) -> None:
@@ -168,6 +168,9 @@ def test_a_request_time_passes_before_reading() -> None:
         assert visible(net) == expected(6)
 
     played(test)()
+    assert [text for text in caplog.messages if "waiting" in text] == [
+        "job job: waiting 30 s (request_timeout_ms), until nothing that an earlier run sent can be on its way"
+    ]
 
 
 def test_the_first_batch_goes_alone_and_must_stand_where_reading_ended() -> None:
@@ -312,6 +315,18 @@ class TestStops:
 
 
 class TestProducer:
+    def test_a_coordinator_that_loads_is_asked_again_in_the_same_session(self) -> None:
+        async def test(net: Network) -> None:
+            net.faults = lambda request: (
+                Fault(code=14) if request.operation == "init_producer" and request.nth < 4 else None
+            )
+            run = at_least_once(net, MemoryStore())
+            await run.run()
+            assert run.sessions == 1
+            assert visible(net) == expected(run.rows)
+
+        played(test)()
+
     def test_a_successor_has_the_next_epoch(self) -> None:
         async def test(net: Network) -> None:
             store = MemoryStore()

@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-from csv2kafka.errors import Csv2KafkaError, Doubt, StateContradiction, TakenOver
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction, TakenOver
 from csv2kafka.kafka.port import BrokerError, Fenced
 from tests.simulation.broker import Fault, Network
 from tests.simulation.job import CHECKPOINTS, DATA, Run, advanced, expected, payload, visible
@@ -243,7 +243,7 @@ def test_nothing_was_done_is_asked_again_in_the_same_session(operation: str, cod
     played(test)()
 
 
-def test_nothing_was_done_has_a_bound() -> None:
+def test_nothing_was_done_has_a_bound_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def test(net: Network) -> None:
         net.faults = lambda request: Fault(code=51) if request.operation == "init_producer" else None
         run = Run(network=net)
@@ -251,6 +251,8 @@ def test_nothing_was_done_has_a_bound() -> None:
             await asyncio.wait_for(run.one_session(), 100)
 
     played(test)()
+    (told,) = caplog.messages
+    assert told.startswith("asking again, for 60 s at most: ")
 
 
 def test_complete_is_seen_only_behind_every_row() -> None:
@@ -282,6 +284,19 @@ class TestLeaving:
                 await asyncio.sleep(0)
                 before = len(net.sent)
             assert [(r.operation, r.commit) for r in net.sent[before:]] == [("end_transaction", False)]
+
+        played(test)()
+
+    def test_a_batch_refused_for_good_aborts_at_once(self) -> None:
+        """Else the open transaction would hide other jobs' checkpoints until it times out."""
+        too_large = 10
+
+        async def test(net: Network) -> None:
+            net.faults = on("produce", FIRST_ROWS, Fault(code=too_large))
+            run = Run(network=net)
+            with pytest.raises(ConfigError, match="MESSAGE_TOO_LARGE"):
+                await run.one_session()
+            assert (net.sent[-1].operation, net.sent[-1].commit) == ("end_transaction", False)
 
         played(test)()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from csv2kafka.checks import check_checkpoint
-from csv2kafka.errors import SettingsChanged, SourceChanged
-from csv2kafka.model import Checkpoint, Manifest
+from csv2kafka.checks import check_checkpoint, check_not_written
+from csv2kafka.errors import ConfigError, SettingsChanged, SourceChanged
+from csv2kafka.model import Checkpoint, Manifest, SourceObject
 
 SETTINGS = {"format": "json", "delimiter": ",", "key": ""}
 BEGAN = Manifest(objects=(("a.csv", 10, "v1"), ("b.csv", 20, "v1")))
@@ -64,3 +66,14 @@ def test_every_object_that_differs_is_named(found: tuple[tuple[str, int, str], .
 def test_without_the_list_it_says_only_that_it_differs() -> None:
     with pytest.raises(SourceChanged, match="was not kept"):
         check_checkpoint(CHECKPOINT, None, settings=SETTINGS, found=Manifest())
+
+
+class TestAFileThatIsReadAndWritten:
+    def test_is_refused_before_anything_is_changed(self, tmp_path: Path) -> None:
+        rows = tmp_path / "rows.csv"
+        rows.write_bytes(b"id\n1\n")
+        (tmp_path / "same.jsonl").hardlink_to(rows)
+        obj = SourceObject(uri=str(rows), size=5, version="1")
+        with pytest.raises(ConfigError, match=r"same\.jsonl would be written, and is one of the files to be read"):
+            check_not_written([obj], [tmp_path / "same.jsonl"])
+        check_not_written([obj], [tmp_path / "other.jsonl"])

@@ -154,11 +154,18 @@ def test_a_problem_of_one_option_makes_no_second_one_of_another() -> None:
         ({"columns": 'a,"b'}, "column names"),
         ({"key": "a,,b"}, "column names"),
         ({"create_topic": "perhaps"}, "true or false"),
+        ({"topic": None, "bootstrap_servers": None, "output": "-"}, "standard output cannot be gone on with after a"),
+        ({"topic": None, "bootstrap_servers": None, "output": "--topic"}, "give a file"),
     ],
 )
 def test_refused(flags: dict[str, Any], said: str) -> None:
     (problem,) = problems(**flags)
     assert said in problem
+
+
+@pytest.mark.parametrize("text", ['"yes"', '"on"', '"1"', "true"])
+def test_a_switch_in_a_file_may_be_a_word(tmp_path: Path, text: str) -> None:
+    assert load(RunConfig, flags=TO_KAFKA, file=toml(tmp_path / "c.toml", f"create-topic = {text}")).create_topic
 
 
 def test_neither_topic_nor_file_names_both_ways() -> None:
@@ -253,9 +260,14 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--config .*none\.toml: No such file"):
-        load(RunConfig, flags=TO_KAFKA, file=tmp_path / "none.toml")
+@pytest.mark.parametrize("text", [None, "a = ["], ids=["not there", "not TOML"])
+def test_of_a_file_that_cannot_be_read_nothing_else_is_told(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "c.toml" if text is None else toml(tmp_path / "c.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        load(RunConfig, flags={"partition": "x"}, file=file)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"--config (environment CSV2KAFKA_CONFIG): {file}: ")
+    assert ("not TOML" if text else "No such file") in problem
 
 
 def test_a_file_may_hold_what_another_command_needs(tmp_path: Path) -> None:

@@ -90,6 +90,14 @@ def test_an_empty_object_ends_without_a_header() -> None:
     assert frame(Framer(Dialect(), 0), b"a,b")[0].header == ("a", "b")
 
 
+@pytest.mark.parametrize("data", [b"\n", b"\r\n\n\r", b"# nothing\n\n", b"#"])
+def test_an_object_of_blank_lines_and_comments_ends_without_a_header(data: bytes) -> None:
+    for framer in (Framer(Dialect(comment="#"), 0), Framer(Dialect(comment="#"), 0, has_header=False)):
+        (chunk,) = frame(framer, data)
+        assert (chunk.data, chunk.header, chunk.last) == (data, (), True)
+    assert frame(Framer(Dialect(comment="#"), 0, columns=("x", "y")), data)[0].header == ("x", "y")
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -22,11 +24,14 @@ from csv2kafka.errors import (
     TakenOver,
     Unreachable,
 )
-from csv2kafka.model import Committed, Dialect, Event, SessionOpened, Started, Waiting
-from csv2kafka.protocols import LEASE_SECONDS
+from csv2kafka.model import Checkpoint, Committed, Dialect, Event, SessionOpened, SourceObject, Started, Waiting
+from csv2kafka.protocols import LEASE_SECONDS, Job, Lease
+from csv2kafka.sinks.kafka import KafkaSink
 from csv2kafka.testing import Crash, FakeSource, MemorySink, MemoryStore, run_virtual
 from tests import blocking
 from tests.pipelines import Place, csv_text, source_of, until, values
+from tests.simulation.broker import network
+from tests.simulation.clock import now, simulate
 
 ROWS = 50
 TEXT = csv_text(ROWS)
@@ -87,6 +92,12 @@ class TestARun:
         assert [report.checkpoint.counts.rows for report in reports] == [10, 20, 30]
         assert [place.values for place in places] == [values(10), values(20), values(30)]
 
+    async def test_runs_once(self, place: Place) -> None:
+        pipeline = place.pipeline()
+        await pipeline.run()
+        with pytest.raises(RuntimeError, match="a new Pipeline of the same job"):
+            await pipeline.run()
+
     async def test_a_callback_that_blocks_the_loop_is_found_by_the_watcher(self, place: Place) -> None:
         def block(event: Event) -> None:
             end = time.thread_time() + 0.8
@@ -122,6 +133,13 @@ class TestAfterADoubt:
         longest = [min(30.0, 0.1 * 2**wait.attempt) for wait in waits]
         assert all(most / 2 <= wait.seconds <= most for wait, most in zip(waits, longest, strict=True))
         assert place.values == values(ROWS)
+
+    def test_pauses_are_drawn(self, place: Place) -> None:
+        for nth in range(2, 5):
+            place.sink.faults.plan("commit", Doubt("away"), nth=nth)
+        drawn = iter([0.0, 0.5, 1.0])
+        run_virtual(place.run(checkpoint_rows=7, draw=lambda: next(drawn)))
+        assert [wait.seconds for wait in place.told(Waiting)] == pytest.approx([0.1, 0.3, 0.8])
 
     def test_it_goes_on_trying_for_ever(self, place: Place) -> None:
         """Eight hours; more than a thousand attempts."""
@@ -212,7 +230,7 @@ class TestGivingUp:
             assert "7 rows are committed" in raised.value.hint
             return asyncio.get_running_loop().time()
 
-        assert 20 <= run_virtual(main()) < 21
+        assert 20 <= run_virtual(main()) < 25
         assert place.values == values(7)
 
     def test_is_counted_from_the_loss_not_from_the_last_commit(self) -> None:
@@ -239,6 +257,20 @@ class TestGivingUp:
         assert place.values == values(ROWS)
 
 
+class _Stubborn(FakeSource):
+    """Does not let itself be cancelled."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(files)
+        self.released = asyncio.Event()
+
+    async def read(self, obj: SourceObject, offset: int) -> AsyncIterator[bytes]:
+        while not self.released.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.released.wait()
+        yield b""
+
+
 class TestTakenOver:
     def test_the_lease_lost_nothing_more_is_written(self) -> None:
         """It slept past its lease; another run has it. The sink would know; here it is not even asked."""
@@ -259,6 +291,33 @@ class TestTakenOver:
             assert asyncio.get_running_loop().time() < LEASE_SECONDS
 
         run_virtual(main())
+
+    def test_the_lease_lost_a_source_that_does_not_let_go_is_left_behind(self) -> None:
+        place = Place(_Stubborn({"rows.csv": TEXT}))
+
+        async def main() -> None:
+            run = asyncio.create_task(place.run())
+            await until(lambda: bool(place.told(SessionOpened)))
+            place.store._epochs["job"] += 1
+            holder = place.store._holders["job"]
+            place.store._holders["job"] = evolve(holder, epoch=place.store._epochs["job"], owner="another")
+            with pytest.raises(StaleLease, match="another"):
+                await run
+            assert asyncio.get_running_loop().time() < LEASE_SECONDS + 15
+            place.source.released.set()  # type: ignore[attr-defined]
+            await asyncio.sleep(10)
+
+        run_virtual(main())
+
+    def test_a_heartbeat_that_is_not_answered_is_no_loss(self) -> None:
+        source = source_of(TEXT, block_bytes=100)
+        source.faults.plan("read", nth=3, seconds=100.0)
+        place = Place(source)
+        for nth in (3, 4):  # the first is the sink's
+            place.store.faults.plan("renew", Doubt("the store does not answer"), nth=nth)
+        run_virtual(place.run())
+        assert place.store.faults.counts["renew"] > 15
+        assert (place.values, place.told(Waiting)) == (values(ROWS), [])
 
     def test_the_sink_says_so(self, place: Place) -> None:
         """Two runs that share no store: the later session has shut the first out."""
@@ -300,13 +359,14 @@ class TestASecondRun:
         opened = place.told(SessionOpened)[-1]
         assert (opened.number, opened.checkpoint.counts.rows) == (1, 21)
 
-    async def test_after_success_does_not_open_the_sink(self, place: Place) -> None:
+    async def test_after_success_asks_the_sink_whether_it_is_so_and_writes_nothing(self, place: Place) -> None:
         first = await place.run()
-        opened = place.sink.faults.counts["open"]
+        opened, written = place.sink.faults.counts["open"], place.sink.faults.counts["write"]
         report = await place.run()
         assert report.already_complete
         assert (report.checkpoint, report.rows_this_run, report.resumed_from_row) == (first.checkpoint, 0, ROWS)
-        assert place.sink.faults.counts["open"] == opened
+        assert place.sink.faults.counts["open"] == opened + 1
+        assert place.sink.faults.counts["write"] == written
 
     async def test_after_success_does_not_need_the_source(self, place: Place) -> None:
         first = await place.run()
@@ -363,6 +423,40 @@ class TestASecondRun:
         assert report.checkpoint.generation == 1
         assert place.values == values(ROWS) + values(ROWS)
 
+    def test_with_restart_asks_the_sink_for_it_until_a_session_has_opened(self) -> None:
+        """A sink that empties its destination must not be asked again."""
+        asked: list[bool] = []
+
+        class Noting(MemorySink):
+            @asynccontextmanager
+            async def open(self, job: Job, stored: Checkpoint | None, lease: Lease | None) -> AsyncIterator[Any]:
+                asked.append(job.restart)
+                async with super().open(job, stored, lease) as session:
+                    yield session
+
+        place = Place(source_of(TEXT), Noting())
+        place.sink.faults.plan("open", Doubt("no answer"))
+        place.sink.faults.plan("commit", Doubt("no answer"), nth=2)
+        run_virtual(place.run(restart=True, checkpoint_rows=7))
+        assert asked == [True, True, False]
+
+    def test_with_restart_goes_on_from_what_a_session_began_though_the_store_did_not_hear_of_it(self) -> None:
+        """A sink that has emptied its destination no longer fits the old checkpoint."""
+        known: list[int | None] = []
+
+        class Noting(MemorySink):
+            @asynccontextmanager
+            async def open(self, job: Job, stored: Checkpoint | None, lease: Lease | None) -> AsyncIterator[Any]:
+                known.append(None if stored is None else stored.generation)
+                async with super().open(job, stored, lease) as session:
+                    yield session
+
+        place = Place(source_of(TEXT), Noting())
+        run_virtual(place.run())
+        place.store.faults.plan("save", Doubt("no answer"))
+        run_virtual(place.run(restart=True))
+        assert known == [None, 0, 1]
+
 
 class TestOptions:
     @pytest.mark.parametrize(
@@ -387,6 +481,20 @@ class TestOptions:
         assert len(names) == 1
         other = place.pipeline(job=None, sink=MemorySink("other")).job
         assert {other}.isdisjoint(names)
+
+
+def test_dead_letters_need_a_topic() -> None:
+    """The command sees to it beforehand; a library user may forget it."""
+
+    async def main() -> None:
+        net = network()
+        net.cluster.make_topic("rows")
+        place = Place(source_of(b"a,b\n1,2\n3\n"))
+        sink = KafkaSink("rows", broker_factory=net.factory(), clock=now)
+        with pytest.raises(ConfigError, match="dead_letter_topic"):
+            await place.run(sink=sink, on_bad_row="dead-letter")
+
+    simulate(main())
 
 
 class TestTheStoreItMade:

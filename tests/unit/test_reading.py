@@ -15,7 +15,7 @@ from csv2kafka.encoding import JsonEncoder
 from csv2kafka.errors import BadRow, Csv2KafkaError, DataError, Doubt
 from csv2kafka.model import Chunk, Dialect, Position, Records, SourceObject
 from csv2kafka.reading import Encoded, Reading, read_rows
-from csv2kafka.testing import FakeSource, run_virtual
+from csv2kafka.testing import Crash, FakeSource, run_virtual
 from tests.pipelines import Place, Wrapped, csv_text, source_of, values
 
 
@@ -249,6 +249,19 @@ class TestBounds:
         assert kept[-1] == 0
         assert max(kept) <= reading.ENCODE_AHEAD_BYTES + 5 * 100
 
+    async def test_rows_that_grow_by_encoding_come_in_smaller_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """JSON repeats the header in every row: two bytes of text become some ten thousand."""
+        monkeypatch.setattr(reading, "CHUNK_BYTES", 512 << 10)
+        monkeypatch.setattr(reading, "ENCODE_AHEAD_BYTES", 6 << 20)
+        text = b"n" * 10_000 + b"\n" + b"1\n" * 2000
+        source = source_of(text, block_bytes=1 << 20)
+        objects = [obj async for obj in source.objects()]
+        rows = read_rows(Reading(source=source, encoder=JsonEncoder()), objects, Position(), (), _nothing)
+        async with aclosing(rows):
+            sizes = [len(memoryview(item.records.values)) async for item in rows]
+        assert sum(sizes) > 15 << 20
+        assert max(sizes) < 6 << 20
+
     async def test_a_chunk_above_the_bound_passes_alone(self) -> None:
         source = source_of(b"id\n1\n" + b"x" * 5000 + b"\n2\n", block_bytes=100)
         assert [len(row) for row in (await read(source)).rows] == [10, 5009, 10]
@@ -264,6 +277,37 @@ class TestBounds:
         await asyncio.sleep(0.01)
         assert source.bytes_read["rows.csv"] == before
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def test_a_source_cancelled_from_within_is_a_doubt_not_a_wait_without_end(self) -> None:
+        source = source_of(csv_text(7000), block_bytes=100)
+        source.faults.plan("read", asyncio.CancelledError(), nth=3)
+        async with asyncio.timeout(10):
+            found = await read(source)
+        assert isinstance(found.error, Doubt)
+        assert "cancelled from within" in str(found.error)
+        assert 0 < len(found.rows) < 7000
+
+    async def test_what_is_no_exception_ends_it_too(self) -> None:
+        source = source_of(csv_text(7000), block_bytes=100)
+        source.faults.plan("read", Crash(), nth=3)
+        work = asyncio.create_task(read(source))
+        done, _ = await asyncio.wait({work}, timeout=10)
+        assert done
+        with pytest.raises(Crash):
+            await work
+
+    async def test_a_caller_cancelled_while_a_task_is_ended_stays_cancelled(self) -> None:
+        async def end() -> None:
+            going = asyncio.create_task(asyncio.sleep(60))
+            await asyncio.sleep(0)
+            await reading._cancelled(going)
+
+        ending = asyncio.create_task(end())
+        for _ in range(2):  # until it waits for the task to end
+            await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.wait({ending})
+        assert ending.cancelled()
 
 
 class TestPlaces:

@@ -5,13 +5,19 @@ events ──▶ Tally (what they add up to) ──▶ one of four displays
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol, Self
 
+from csv2kafka.cli.progress.words import Words
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.model import Event
 from csv2kafka.model.report import Report
+
+TICK_SECONDS = 1.0
 
 
 class Display(Protocol):
@@ -32,18 +38,35 @@ class Display(Protocol):
     def failed(self, error: Csv2KafkaError, *, debug: bool) -> None: ...
 
 
-def display(kind: str) -> Display:
+def display(kind: str, words: Words) -> Display:
     """The display of that name; ``auto`` is rich on a terminal, else plain."""
     if kind == "auto":
         kind = "rich" if sys.stderr.isatty() else "plain"
     if kind == "rich":
         from csv2kafka.cli.progress.bar import BarDisplay
 
-        return BarDisplay(clock=time.monotonic)
+        return BarDisplay(clock=time.monotonic, words=words)
     if kind == "json":
         from csv2kafka.cli.progress.lines import JsonDisplay
 
-        return JsonDisplay(clock=time.monotonic)
+        return JsonDisplay(clock=time.monotonic, words=words)
     from csv2kafka.cli.progress.lines import PlainDisplay, QuietDisplay
 
-    return PlainDisplay(clock=time.monotonic) if kind == "plain" else QuietDisplay(clock=time.monotonic)
+    lines = PlainDisplay if kind == "plain" else QuietDisplay
+    return lines(clock=time.monotonic, words=words)
+
+
+@asynccontextmanager
+async def ticking(shown: Display) -> AsyncIterator[None]:
+    """The display hears of each second, whatever else happens or not."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            shown.tick()
+
+    task = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        task.cancel()

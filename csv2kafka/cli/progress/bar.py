@@ -17,14 +17,15 @@ from csv2kafka.cli.console import Console
 from csv2kafka.cli.progress.lines import QuietDisplay
 from csv2kafka.cli.progress.outcome import outcome
 from csv2kafka.cli.progress.tally import clock_time, megabytes
+from csv2kafka.cli.progress.words import Words
 from csv2kafka.model.report import Report
 
 
 class BarDisplay(QuietDisplay):
     """Drawn by rich's own thread a few times a second, from what events left in the tally."""
 
-    def __init__(self, *, clock: Callable[[], float], console: Console | None = None) -> None:
-        super().__init__(clock=clock)
+    def __init__(self, *, clock: Callable[[], float], words: Words, console: Console | None = None) -> None:
+        super().__init__(clock=clock, words=words)
         self._console = console or Console(stderr=True, highlight=False)
         self._spinner = Spinner("dots")
         self._stopping = False
@@ -50,7 +51,7 @@ class BarDisplay(QuietDisplay):
 
     def finished(self, report: Report) -> None:
         self.__exit__()
-        first, *more = outcome(report)
+        first, *more = outcome(report, self._words)
         with suppress(OSError, ValueError):
             self._console.print(Text.assemble(("✓ ", "bold green"), (first, "bold")), soft_wrap=True)
             for line in more:
@@ -61,7 +62,7 @@ class BarDisplay(QuietDisplay):
         """What stands on the terminal now."""
         tally = self._tally
         if not tally.job:
-            return Text.assemble(self._spin(), " looking at the source")
+            return Text.assemble(self._spin(), f" {self._doing()}")
         lines: list[RenderableType] = [self._bar(), self._numbers()]
         state = self._state()
         if state is not None:
@@ -87,10 +88,10 @@ class BarDisplay(QuietDisplay):
 
     def _numbers(self) -> Text:
         tally = self._tally
-        rows, size = tally.rates()
-        text = Text.assemble(
-            (f"{tally.rows:,} rows", "bold"), f"  {rows:,.0f} rows/s  {size / 1e6:.1f} MB/s", overflow="ellipsis"
-        )
+        rates = tally.rates()
+        text = Text.assemble((f"{tally.rows:,} rows", "bold"), overflow="ellipsis")
+        if rates is not None:
+            text.append(f"  {rates[0]:,.0f} rows/s  {rates[1] / 1e6:.1f} MB/s")
         age = tally.commit_age()
         if tally.sessions:
             text.append(f"  committed {tally.committed_rows:,}", "green")
@@ -109,7 +110,7 @@ class BarDisplay(QuietDisplay):
             again = f"; again in {tally.wait_left():.0f} s" if tally.wait_left() else "; trying again"
             return Text.assemble(self._spin(), (wait, "yellow"), (again, "dim"))
         if not tally.moving:
-            return Text.assemble(self._spin(), " connecting")
+            return Text.assemble(self._spin(), f" {self._doing()}")
         return None
 
     def _spin(self) -> Text:

@@ -12,19 +12,22 @@ from typing import Any, Self
 from csv2kafka.cli.failure import error_facts, tell
 from csv2kafka.cli.progress.outcome import counted, outcome
 from csv2kafka.cli.progress.tally import Tally, clock_time, megabytes
+from csv2kafka.cli.progress.words import Words
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.model import Committed, Event, Progressed, RowRefused, SessionOpened, Started, Waiting
 from csv2kafka.model.report import Report
 
 PLAIN_SECONDS = 10.0
+SILENT_SECONDS = 2.0  # then it is said what is being waited for
 JSON_SECONDS = 1.0
 
 
 class QuietDisplay:
     """Nothing but errors. The others build on it."""
 
-    def __init__(self, *, clock: Callable[[], float]) -> None:
+    def __init__(self, *, clock: Callable[[], float], words: Words) -> None:
         self._tally = Tally(clock=clock)
+        self._words = words
         self._clock = clock
         self._next = clock()
 
@@ -49,6 +52,10 @@ class QuietDisplay:
     def failed(self, error: Csv2KafkaError, *, debug: bool) -> None:
         tell(error, debug=debug)
 
+    def _doing(self) -> str:
+        """What goes on while nothing moves yet."""
+        return self._words.opening if self._tally.job else self._words.looking
+
     def _write(self, line: str) -> None:
         """A reader that went away is no reason to stop the run."""
         with suppress(OSError, ValueError):
@@ -65,9 +72,10 @@ class QuietDisplay:
 class PlainDisplay(QuietDisplay):
     """A line every ten seconds, and one for each thing that happens."""
 
-    def __init__(self, *, clock: Callable[[], float]) -> None:
-        super().__init__(clock=clock)
-        self._next = clock() + PLAIN_SECONDS
+    def __init__(self, *, clock: Callable[[], float], words: Words) -> None:
+        super().__init__(clock=clock, words=words)
+        self._begun = clock()
+        self._next = self._begun + SILENT_SECONDS
 
     def on_event(self, event: Event) -> None:
         super().on_event(event)
@@ -75,6 +83,7 @@ class PlainDisplay(QuietDisplay):
             size = "of unknown size" if event.total_bytes is None else megabytes(event.total_bytes)
             self._write(f"job {event.job}: {counted(event.objects, 'object')}, {size}")
         elif isinstance(event, SessionOpened):
+            self._next = self._clock() + PLAIN_SECONDS
             rows = event.checkpoint.counts.rows
             if rows or event.number > 1:
                 self._write(f"going on after row {rows + event.checkpoint.counts.bad_rows:,}")
@@ -82,14 +91,20 @@ class PlainDisplay(QuietDisplay):
             self._write(f"waiting: {event.reason}; trying again in {event.seconds:.1f} s")
 
     def tick(self) -> None:
-        if self._tally.moving and self._due(PLAIN_SECONDS):
+        if not self._due(PLAIN_SECONDS):
+            return
+        waiting = self._tally.waiting
+        if self._tally.moving:
             self._write(progress_line(self._tally))
+        else:
+            doing = f"waiting: {waiting.reason}" if waiting else self._doing()
+            self._write(f"{doing} … ({self._clock() - self._begun:.0f} s)")
 
     def stopping(self) -> None:
         self._write("stopping; what is on the way is committed")
 
     def finished(self, report: Report) -> None:
-        for line in outcome(report):
+        for line in outcome(report, self._words):
             self._write(line)
 
 
@@ -107,7 +122,7 @@ class JsonDisplay(QuietDisplay):
         tally = self._tally
         if not tally.moving or not self._due(JSON_SECONDS):
             return
-        rows, size = tally.rates()
+        rates = tally.rates()
         left = tally.seconds_left()
         self._tell(
             event="progress",
@@ -116,8 +131,8 @@ class JsonDisplay(QuietDisplay):
             committed_rows=tally.committed_rows,
             source_bytes=tally.source_bytes,
             total_bytes=tally.total_bytes,
-            rows_per_second=round(rows),
-            bytes_per_second=round(size),
+            rows_per_second=round(rates[0]) if rates else None,
+            bytes_per_second=round(rates[1]) if rates else None,
             seconds_left=None if left is None else round(left, 1),
         )
 
@@ -138,9 +153,11 @@ class JsonDisplay(QuietDisplay):
 
 def progress_line(tally: Tally) -> str:
     """``45 %  1,200,000 rows  120,000 rows/s  14.2 MB/s  1:20 left  committed 1,190,000``."""
-    rows, size = tally.rates()
+    rates = tally.rates()
     parts = [] if tally.share is None else [f"{tally.share:.0%}"]
-    parts += [f"{tally.rows:,} rows", f"{rows:,.0f} rows/s", f"{size / 1e6:.1f} MB/s"]
+    parts.append(f"{tally.rows:,} rows")
+    if rates is not None:
+        parts += [f"{rates[0]:,.0f} rows/s", f"{rates[1] / 1e6:.1f} MB/s"]
     left = tally.seconds_left()
     if left is not None:
         parts.append(f"{clock_time(left)} left")

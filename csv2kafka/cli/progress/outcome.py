@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from csv2kafka.cli.progress.tally import megabytes
+from csv2kafka.cli.progress.words import Words
 from csv2kafka.model.report import Report, last_offset, local_time
 
 
-def outcome(report: Report) -> list[str]:
+def outcome(report: Report, words: Words) -> list[str]:
     """A few lines: what was done, where it stands, how fast, and what to look at."""
     point = report.checkpoint
     rows = counted(point.counts.rows, "row")
     if report.already_complete:
         return [
             f"complete already, since {local_time(point.at)}: {rows} in {report.destination}",
-            f"job {point.job}; nothing was done. --restart begins again at row 0",
+            f"job {point.job}; nothing was done. --restart {words.restart}",
         ]
     lines = [f"done: {rows} in {report.destination}{_offsets(report)}"]
     resumed = f", {report.resumed_from_row:,} of them by earlier runs" if report.resumed_from_row else ""
@@ -24,17 +25,18 @@ def outcome(report: Report) -> list[str]:
     memory = megabytes(report.peak_memory_bytes)
     commits = counted(point.transactions, "commit")
     lines.append(f"{sessions}{commits}, at most {memory} of memory, content hash {point.content_hash}")
-    return lines + bad_rows(report)
+    return lines + bad_rows(report, words)
 
 
-def bad_rows(report: Report) -> list[str]:
+def bad_rows(report: Report, words: Words) -> list[str]:
     """The refused rows, the first of them by place and reason; and a word where there was nothing at all."""
     counts = report.checkpoint.counts
     if not counts.rows and not counts.bad_rows:
         return ["warning: the source has no data rows"]
     if not counts.bad_rows:
         return []
-    lines = [f"warning: {counted(counts.bad_rows, 'bad row')} refused"]
+    kept = f"; dead letters are in {words.dead_letters}" if words.dead_letters else ""
+    lines = [f"warning: {counted(counts.bad_rows, 'bad row')} refused{kept}"]
     lines += [
         f"  {row.source}: row {row.row} (line {row.line}, byte {row.byte}): {row.reason}" for row in report.bad_rows
     ]

@@ -10,7 +10,9 @@ from attrs import define, field
 from csv2kafka.model import Committed, Event, Progressed, RowRefused, SessionOpened, Started, Waiting
 
 WINDOW_SECONDS = 15.0
-_WINDOW_SAMPLES = 256  # more come than that with small chunks: then the window is shorter
+SAMPLE_SECONDS = 0.1  # small chunks come oftener
+_WINDOW_SAMPLES = 256  # more than the window has
+SURE_SECONDS = 1.0  # a rate over less says nothing
 
 
 @define(kw_only=True)
@@ -40,15 +42,14 @@ class Tally:
             self.sessions, self.waiting = event.number, None
             self.rows = self.committed_rows = point.counts.rows
             self.bad_rows = point.counts.bad_rows
+            # What was done before this session is no measure of its speed.
+            self._samples.clear()
             if point.position.object_index == 0:
                 self.source_bytes = point.position.resume.offset
-            self._samples.clear()
+                self._sample()
         elif isinstance(event, Progressed):
-            if not self._samples:
-                # What was done before this session is no measure of its speed.
-                self._samples.append((self.clock(), self.rows, self.source_bytes))
             self.rows, self.bad_rows, self.source_bytes = event.rows, event.bad_rows, event.source_bytes
-            self._samples.append((self.clock(), self.rows, self.source_bytes))
+            self._sample()
         elif isinstance(event, Committed):
             self.committed_rows, self.committed_at = event.checkpoint.counts.rows, self.clock()
         elif isinstance(event, Waiting):
@@ -61,16 +62,21 @@ class Tally:
         """Whether there is progress to tell of. A verification has no sessions."""
         return self.sessions > 0 or self.rows > 0
 
-    def rates(self) -> tuple[float, float]:
-        """Rows and source bytes a second, over the last seconds."""
+    def _sample(self) -> None:
+        now = self.clock()
+        if len(self._samples) > 1 and now - self._samples[-2][0] < SAMPLE_SECONDS:
+            self._samples.pop()
+        self._samples.append((now, self.rows, self.source_bytes))
+
+    def rates(self) -> tuple[float, float] | None:
+        """Rows and source bytes a second, over the last seconds; None in a session's first second."""
         now = self.clock()
         while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW_SECONDS:
             self._samples.popleft()
-        if len(self._samples) < 2:
-            return 0.0, 0.0
+        if not self._samples or now - self._samples[0][0] < SURE_SECONDS:
+            return None
         (since, rows, size), last = self._samples[0], self._samples[-1]
-        seconds = max(now - since, 1e-3)
-        return max(0.0, (last[1] - rows) / seconds), max(0.0, (last[2] - size) / seconds)
+        return max(0.0, (last[1] - rows) / (now - since)), max(0.0, (last[2] - size) / (now - since))
 
     @property
     def share(self) -> float | None:
@@ -81,10 +87,10 @@ class Tally:
 
     def seconds_left(self) -> float | None:
         """An estimate from the last seconds' rate."""
-        rate = self.rates()[1]
-        if self.total_bytes is None or not rate:
+        rates = self.rates()
+        if self.total_bytes is None or rates is None or not rates[1]:
             return None
-        return max(0, self.total_bytes - self.source_bytes) / rate
+        return max(0, self.total_bytes - self.source_bytes) / rates[1]
 
     def commit_age(self) -> float | None:
         """Seconds since the last commit of this run."""

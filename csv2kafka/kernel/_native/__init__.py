@@ -8,27 +8,30 @@ from csv2kafka.kernel._native.unpack import unpack_batch
 
 # What is seldom asked for, or does its work in C already, is the reference's.
 from csv2kafka.kernel._python import (
+    BODY_AT,
     COMPRESSIONS,
     DEFAULT_COMPRESSION,
     HEADER_BYTES,
     Batch,
+    BatchHeader,
     FirstRecord,
     Header,
+    batch_header,
     first_record,
     pack_records,
     stamp,
 )
 
-NAME = "native"
-
 __all__ = [
+    "BODY_AT",
     "COMPRESSIONS",
     "DEFAULT_COMPRESSION",
     "HEADER_BYTES",
-    "NAME",
     "Batch",
+    "BatchHeader",
     "FirstRecord",
     "Header",
+    "batch_header",
     "digest",
     "encode_json",
     "encode_raw",

@@ -6,13 +6,13 @@ from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from typing import TYPE_CHECKING
 
-from csv2kafka.kernel._native import _rust
+from csv2kafka.kernel import _rust
 from csv2kafka.kernel._native.columns import numbers
 from csv2kafka.kernel._native.marks import marks_of
 from csv2kafka.model import Dialect, Records, RefusedRow
 
 if TYPE_CHECKING:
-    from csv2kafka.kernel._native._rust import Encoded
+    from csv2kafka.kernel._rust import Encoded
 
 
 def encode_json(

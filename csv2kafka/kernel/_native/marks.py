@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from csv2kafka.model import Dialect
 
 if TYPE_CHECKING:
-    from csv2kafka.kernel._native._rust import Marks
+    from csv2kafka.kernel._rust import Marks
 
 
 @lru_cache(maxsize=64)

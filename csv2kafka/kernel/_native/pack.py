@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csv2kafka.kernel._native import _rust
+from csv2kafka.kernel import _rust
 from csv2kafka.kernel._python import COMPRESSIONS
 from csv2kafka.model import Records
 

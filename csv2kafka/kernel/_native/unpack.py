@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import Buffer
 
 from csv2kafka.errors import StateContradiction
-from csv2kafka.kernel._native import _rust
+from csv2kafka.kernel import _rust
 from csv2kafka.kernel._native.columns import numbers
 from csv2kafka.kernel._python import COMPRESSIONS, HEADER_BYTES, Batch
 from csv2kafka.kernel._python.compression import MAX_UNPACKED

@@ -4,21 +4,21 @@ from csv2kafka.kernel._python.boundary import find_boundary, find_boundary_exact
 from csv2kafka.kernel._python.compression import COMPRESSIONS, DEFAULT_COMPRESSION
 from csv2kafka.kernel._python.digest import digest
 from csv2kafka.kernel._python.encode import encode_json, encode_raw
-from csv2kafka.kernel._python.layout import HEADER_BYTES, Batch, Header
+from csv2kafka.kernel._python.layout import BODY_AT, HEADER_BYTES, Batch, BatchHeader, Header, batch_header
 from csv2kafka.kernel._python.pack import pack_batch, pack_records, stamp
 from csv2kafka.kernel._python.rows import FirstRecord, first_record
 from csv2kafka.kernel._python.unpack import unpack_batch
 
-NAME = "python"
-
 __all__ = [
+    "BODY_AT",
     "COMPRESSIONS",
     "DEFAULT_COMPRESSION",
     "HEADER_BYTES",
-    "NAME",
     "Batch",
+    "BatchHeader",
     "FirstRecord",
     "Header",
+    "batch_header",
     "digest",
     "encode_json",
     "encode_raw",

@@ -33,7 +33,7 @@ def encode_json(
     ``keys``: the columns (from 0) that make the record's key; none: no keys. ``last``: nothing of the object
     follows, so a record without line end is whole.
     """
-    fast = _json_fast(data, dialect, header, keys, last)
+    fast = _json_fast(data, dialect, header, keys, last) if header else None  # a blank line would be a row of 0 fields
     return _json_exact(data, dialect, header, keys, last) if fast is None else fast
 
 
@@ -41,14 +41,14 @@ def encode_raw(
     data: bytes, *, dialect: Dialect, columns: int, keys: tuple[int, ...] = (), last: bool = False
 ) -> Records:
     """Each row's own bytes without line end. Bytes need not be UTF-8; fields must still be ``columns`` many."""
-    fast = _raw_fast(data, dialect, columns, keys, last)
+    fast = _raw_fast(data, dialect, columns, keys, last) if columns else None
     return _raw_exact(data, dialect, columns, keys, last) if fast is None else fast
 
 
 def _json_fast(
     data: bytes, dialect: Dialect, header: tuple[str, ...], keys: tuple[int, ...], last: bool
 ) -> Records | None:
-    if not header or not _may_be_fast(data, dialect, last) or not _is_utf8(data):
+    if not _may_be_fast(data, dialect, last) or not _is_utf8(data):
         return None
     lines = _lines(data)
     reader = _reader(lines, dialect)
@@ -75,7 +75,7 @@ def _json_fast(
 
 
 def _raw_fast(data: bytes, dialect: Dialect, columns: int, keys: tuple[int, ...], last: bool) -> Records | None:
-    if not columns or not _may_be_fast(data, dialect, last):
+    if not _may_be_fast(data, dialect, last):
         return None
     plain = not keys and all(c is None or c.encode() not in data for c in (dialect.quote, dialect.escape))
     records = _raw_plain(data, dialect, columns) if plain else None

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from attrs import field, frozen
+from typing_extensions import Buffer
 
 from csv2kafka.model import Records
 
@@ -28,7 +30,45 @@ COMPRESSION_BITS = 0x07
 TRANSACTIONAL_BIT = 0x10
 CONTROL_BIT = 0x20
 
+_HEADER = struct.Struct(PREFIX.format + BODY.format.lstrip(">"))
+
 Header = tuple[str, bytes | None]
+
+
+class BatchHeader(NamedTuple):
+    """The numbers before a batch's records, as they stand there. ``length``: of what is behind it, in bytes."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    first_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    record_count: int
+
+    @property
+    def size(self) -> int:
+        """Of the whole batch, in bytes."""
+        return LENGTH_FROM + self.length
+
+    @property
+    def is_transactional(self) -> bool:
+        return bool(self.attributes & TRANSACTIONAL_BIT)
+
+    @property
+    def is_control(self) -> bool:
+        return bool(self.attributes & CONTROL_BIT)
+
+
+def batch_header(data: Buffer, at: int = 0) -> BatchHeader:
+    """The header of the batch that begins there; nothing of it is checked. struct.error if it is not whole."""
+    return BatchHeader(*_HEADER.unpack_from(data, at))
 
 
 @frozen(eq=False, kw_only=True)

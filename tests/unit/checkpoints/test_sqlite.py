@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -168,9 +169,9 @@ class TestUrls:
     def test_paths(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         for url, expected in {
-            "sqlite:///var/lib/x y%20.db": Path("/var/lib/x y%20.db"),
-            "sqlite:////var/lib/x.db": Path("/var/lib/x.db"),
-            "sqlite://some/where.db": tmp_path / "some" / "where.db",
+            "sqlite:////var/lib/x y%20.db": Path("/var/lib/x y%20.db"),
+            "sqlite:///some/where.db": tmp_path / "some" / "where.db",
+            "sqlite:///x.db": tmp_path / "x.db",
         }.items():
             assert SQLiteStore.from_url(url)._path == expected
 
@@ -184,10 +185,18 @@ class TestUrls:
         assert [each.name for each in directory.iterdir()] == ["checkpoints.sqlite"]
         assert directory.stat().st_mode & 0o777 == 0o700
 
-    @pytest.mark.parametrize("url", ["sqlite://", "memory://name", "postgres://x", "sqlite"])
+    @pytest.mark.parametrize(
+        "url", ["sqlite://", "sqlite:///", "sqlite://x.db", "memory://name", "postgres://x", "sqlite"]
+    )
     def test_others_are_refused(self, url: str) -> None:
         with pytest.raises(ConfigError, match="expected sqlite:///PATH or memory://"):
             SQLiteStore.from_url(url)
+
+    def test_two_slashes_are_told_what_was_meant(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            SQLiteStore.from_url("sqlite://jobs.db")
+        hint = "sqlite:///jobs.db is in the current directory, sqlite:////jobs.db is absolute"
+        assert caught.value.hint == hint
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_a_state_directory_that_cannot_be_made(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,9 +225,11 @@ def holder(path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that has the lease of job orders, and never renews it."""
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        yield process
-        process.kill()
+        try:
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def taking_takes(path: Path) -> float:
@@ -320,6 +331,22 @@ class TestRefusals:
         assert taking.cancelled()
         with closing(sqlite3.connect(path)) as db:
             assert db.execute("SELECT epoch, owner FROM leases").fetchall() == [(1, None)]
+
+    async def test_cancelled_what_the_thread_ran_into_is_not_shown_as_a_traceback(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = SQLiteStore(path, busy_seconds=0.2)
+        await save(store)
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            loading = asyncio.create_task(store.load("orders"))
+            await asyncio.sleep(0.05)
+            loading.cancel()
+            await asyncio.wait({loading}, timeout=30)
+            assert loading.cancelled()
+        del loading
+        gc.collect()
+        assert [record.message for record in caplog.records] == []
 
     async def test_a_save_that_fails_changes_nothing(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store = SQLiteStore(path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -48,7 +50,8 @@ def raising(error: BaseException) -> Work:
         (["run", "a.csv", "-b", "h:1", "-t", "t", "-o", "f"], "expected either a file or --topic, found both"),
         (["run", "a.csv", "-o", "f", "--max-record", "big"], "expected a size such as 500k or 16MiB"),
         (["run", "a.csv", "-o", "f", "--config", "/none.toml"], "/none.toml: No such file or directory"),
-        (["run", "a.csv", "-o", "f", "--report", "/none/r.json"], "--report: expected a file that can be written"),
+        (["run", "a.csv", "-o", "f", "--report", "/none/r.json"], "'/none/r.json', which cannot be written"),
+        (["run", "a.csv", "-o", "-"], "standard output cannot be gone on with after a crash; give a file"),
         (["run", "a.csv", "-o", "f", "--delivery"], "requires an argument"),
         (["preview"], "is needed"),
         (["preview", "a.csv", "-n", "0"], "is not in the range"),
@@ -127,6 +130,8 @@ def test_help_names_every_flag(command: Command, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("COLUMNS", "120")
     shown = command(str(one.name), "--help").out
     for parameter in one.params:
+        if isinstance(parameter, click.Option) and parameter.hidden:
+            continue
         for flag in (*parameter.opts, *parameter.secondary_opts):
             if flag.startswith("-"):
                 assert flag in shown, flag
@@ -144,13 +149,52 @@ def test_the_version_names_the_kernel(command: Command) -> None:
 
 
 def test_the_version_imports_little() -> None:
-    """It answers at once: no broker client, no display, no loop."""
+    """It answers at once: no broker client, no kernel, no display, no loop."""
+    heavy = ("aiokafka", "attr", "cattrs", "crc32c", "rich", "structlog", "asyncio", "csv2kafka.kernel._python")
     code = (
         "import sys; from csv2kafka.cli.app import execute; execute(['--version']); "
-        "print([name for name in ('aiokafka', 'rich', 'structlog', 'asyncio') if name in sys.modules])"
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_still_imports_is_a_stop(number: signal.Signals) -> None:
+    code = f"""
+import os, sys
+class Early:
+    def find_spec(self, name, path=None, target=None):
+        if name == "csv2kafka.cli.app":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Early())
+sys.argv = ["csv2kafka", "--version"]
+from csv2kafka.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr == f"stopped ({number.name}); run the same command again\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", ["--version", "run --help", "preview FILE", "status --json", "preview FILE -n 1"])
+def test_a_full_disk_behind_standard_output_is_told(command: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n2,3\n")
+    argv = command.replace("FILE", str(tmp_path / "a.csv")).split()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "csv2kafka", *argv],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+            env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        )
+    assert done.returncode == 1
+    assert "error: cannot write to standard output: No space left on device\n" in done.stderr
+    assert "bug" not in done.stderr
 
 
 def test_a_reader_that_has_enough_is_no_failure() -> None:

@@ -33,6 +33,20 @@ def test_values_on_standard_output_the_rest_on_standard_error(command: Command, 
     assert outcome.code == 65
 
 
+@pytest.mark.parametrize(("mark", "given"), [(";", "';'"), ("\t", "tab"), ("|", "'|'")])
+def test_one_column_that_looks_like_several_is_warned_of(
+    command: Command, tmp_path: Path, mark: str, given: str
+) -> None:
+    (tmp_path / "a.csv").write_text(f"id{mark}name\n1{mark}x\n")
+    outcome = command("preview", str(tmp_path / "a.csv"))
+    assert outcome.code == 0
+    columns, warning = outcome.err.splitlines()
+    assert ": 1 column: " in columns
+    assert warning.endswith(f": is --delimiter {given} meant?")
+    given = given.strip("'")
+    assert "warning" not in command("preview", str(tmp_path / "a.csv"), "--delimiter", given).err
+
+
 def test_only_as_many_rows_as_asked_for(command: Command, source: Path) -> None:
     outcome = command("preview", str(source), "-n", "1")
     assert outcome.code == 0

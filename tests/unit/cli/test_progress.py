@@ -14,6 +14,8 @@ from csv2kafka.cli.progress import display
 from csv2kafka.cli.progress.bar import BarDisplay
 from csv2kafka.cli.progress.lines import JsonDisplay, PlainDisplay, QuietDisplay, progress_line
 from csv2kafka.cli.progress.tally import Tally, clock_time, megabytes
+from csv2kafka.cli.progress.words import Words, run_words, verify_words
+from csv2kafka.config import RunConfig
 from csv2kafka.errors import DataError
 from csv2kafka.model import (
     Checkpoint,
@@ -33,6 +35,7 @@ from tests.unit.cli.conftest import COMPLETE
 
 STARTED = Started(job="orders", run_id="r1", objects=2, total_bytes=10_000_000)
 WAITING = Waiting(reason="broker1:9092 is away", seconds=4.0, attempt=2)
+WORDS = Words(opening="connecting to broker1:9092")
 BAD = RowRefused(row=DeadLetter(value=b"x", source="/a.csv", row=7, line=9, byte=120, reason="too short"))
 
 
@@ -85,7 +88,41 @@ def test_what_an_earlier_run_did_is_no_speed_of_this_one() -> None:
     clock.now += 1
     told.add(progressed(50_100, 5_010_000))
     clock.now += 1
-    assert told.rates()[0] == 100
+    assert told.rates() == (50, 5_000)
+
+
+def test_nor_is_what_it_did_in_other_files() -> None:
+    clock = Clock()
+    told = tally(clock, STARTED)
+    point = Checkpoint(job="orders", run_id="r1", counts=Counts(rows=50_000), position=Position(object_index=1))
+    told.add(SessionOpened(number=1, checkpoint=point))
+    told.add(progressed(50_000, 5_000_000))
+    clock.now += 2
+    told.add(progressed(50_100, 5_010_000))
+    assert told.rates() == (50, 5_000)
+
+
+def test_a_rate_over_less_than_a_second_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    told = run(clock, seconds=0.02)
+    assert (told.rates(), told.seconds_left()) == (None, None)
+    assert progress_line(told) == "50%  50,000 rows  committed 0"
+    shown = JsonDisplay(clock=clock, words=WORDS)
+    for event in (STARTED, opened(), progressed(50_000, 5_000_000)):
+        shown.on_event(event)
+    said = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert [said[name] for name in ("rows_per_second", "bytes_per_second", "seconds_left")] == [None, None, None]
+
+
+def test_small_chunks_do_not_shorten_the_window() -> None:
+    clock = Clock()
+    told = tally(clock, STARTED, opened())
+    for step in range(4_000):
+        clock.now += 0.001
+        told.add(progressed(step, step))
+    rates = told.rates()
+    assert rates is not None
+    assert rates[0] == pytest.approx(1000, rel=0.01)
 
 
 def test_rates_fall_while_nothing_comes() -> None:
@@ -126,7 +163,7 @@ def test_the_line_has_everything() -> None:
 
 def test_plain_writes_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    shown = PlainDisplay(clock=clock)
+    shown = PlainDisplay(clock=clock, words=WORDS)
     for event in (STARTED, opened(), progressed(0, 0)):
         shown.on_event(event)
     capsys.readouterr()
@@ -137,8 +174,41 @@ def test_plain_writes_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str
     assert len(capsys.readouterr().err.splitlines()) == 4
 
 
+def test_plain_says_what_it_waits_for_before_anything_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    shown = PlainDisplay(clock=clock, words=WORDS)
+    for second in range(1, 24):
+        clock.now += 1
+        if second == 10:
+            shown.on_event(STARTED)
+        shown.tick()
+    clock.now += 1
+    shown.on_event(WAITING)
+    clock.now += 10
+    shown.tick()
+    assert capsys.readouterr().err.splitlines() == [
+        "looking at the source … (2 s)",
+        "job orders: 2 objects, 10.0 MB",
+        "connecting to broker1:9092 … (12 s)",
+        "connecting to broker1:9092 … (22 s)",
+        "waiting: broker1:9092 is away; trying again in 4.0 s",
+        "waiting: broker1:9092 is away … (34 s)",
+    ]
+
+
+def test_what_is_waited_for_follows_from_the_configuration() -> None:
+    kafka = RunConfig(sources=("a.csv",), bootstrap_servers="h:1", topic="t")
+    assert run_words(kafka).opening.startswith("connecting to h:1, or waiting for the lease")
+    alone = evolve(kafka, checkpoints="kafka://")
+    assert run_words(alone).looking == "looking at the source, connecting to h:1"
+    assert verify_words(kafka).opening == "connecting to h:1"
+    file = RunConfig(sources=("a.csv",), output="o")
+    assert "lease" in run_words(file).opening
+    assert verify_words(file).opening == "opening o"
+
+
 def test_plain_says_where_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = PlainDisplay(clock=Clock())
+    shown = PlainDisplay(clock=Clock(), words=WORDS)
     shown.on_event(opened())
     assert capsys.readouterr().err == ""
     shown.on_event(opened(rows=1200))
@@ -147,7 +217,7 @@ def test_plain_says_where_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_json_writes_progress_at_most_once_a_second(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    shown = JsonDisplay(clock=clock)
+    shown = JsonDisplay(clock=clock, words=WORDS)
     shown.on_event(STARTED)
     shown.on_event(opened())
     for step in range(30):
@@ -158,7 +228,7 @@ def test_json_writes_progress_at_most_once_a_second(capsys: pytest.CaptureFixtur
 
 
 def test_json_tells_every_event(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = JsonDisplay(clock=Clock())
+    shown = JsonDisplay(clock=Clock(), words=WORDS)
     events: list[Event] = [
         STARTED,
         opened(),
@@ -199,7 +269,7 @@ def test_a_reader_that_went_away_does_not_stop_the_run(
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stderr", Gone())
-    shown = kind(clock=Clock())
+    shown = kind(clock=Clock(), words=WORDS)
     with shown:
         for event in (STARTED, opened(), progressed(1, 10), WAITING):
             shown.on_event(event)
@@ -211,7 +281,7 @@ def test_a_reader_that_went_away_does_not_stop_the_run(
 
 def bar(clock: Clock, *events: Event) -> tuple[BarDisplay, Console]:
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None, record=True)
-    shown = BarDisplay(clock=clock, console=console)
+    shown = BarDisplay(clock=clock, words=WORDS, console=console)
     for event in events:
         shown.on_event(event)
     return shown, console
@@ -238,7 +308,7 @@ def test_the_bar_shows_rows_rates_end_and_commit() -> None:
 
 def test_the_bar_says_what_it_waits_for() -> None:
     assert "looking at the source" in rendered(*bar(Clock()))
-    assert "connecting" in rendered(*bar(Clock(), STARTED))
+    assert "connecting to broker1:9092" in rendered(*bar(Clock(), STARTED))
     clock = Clock()
     shown, console = bar(clock, STARTED, opened(), WAITING)
     clock.now += 1
@@ -260,10 +330,10 @@ def test_auto_is_rich_on_a_terminal_and_plain_elsewhere(monkeypatch: pytest.Monk
         def isatty(self) -> bool:
             return True
 
-    assert isinstance(display("auto"), PlainDisplay)
+    assert isinstance(display("auto", WORDS), PlainDisplay)
     monkeypatch.setattr(sys, "stderr", Terminal())
-    assert isinstance(display("auto"), BarDisplay)
-    assert type(display("none")) is QuietDisplay
+    assert isinstance(display("auto", WORDS), BarDisplay)
+    assert type(display("none", WORDS)) is QuietDisplay
 
 
 def test_sizes_and_times() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import os
+import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,10 +94,82 @@ def test_no_rows_and_bad_rows_are_warned_of(command: Command) -> None:
     assert "and 2 more" in told
 
 
+def test_dead_letters_are_where_it_says(command: Command) -> None:
+    async def bad(pipeline: FakePipeline) -> Report:
+        counts = evolve(REPORT.checkpoint.counts, bad_rows=3)
+        return evolve(COMPLETE, checkpoint=evolve(COMPLETE.checkpoint, counts=counts))
+
+    command.work = bad
+    flags = ["--on-bad-row", "dead-letter"]
+    told = command.run(*flags, "--dead-letter-topic", "orders-bad").err
+    assert "warning: 3 bad rows refused; dead letters are in topic orders-bad" in told
+    assert "dead letters are in out.bad" in command("run", "a.csv", "-o", "out", *flags).err
+    assert "dead letters" not in command.run("--on-bad-row", "skip").err
+
+
+def test_complete_already_says_what_restart_would_do(command: Command) -> None:
+    async def already(pipeline: FakePipeline) -> Report:
+        return evolve(COMPLETE, already_complete=True, rows_this_run=0)
+
+    command.work = already
+    assert "every row is sent again, behind what stands in the topic" in command.run().err
+    assert "--restart empties out and begins again at row 0" in command("run", "a.csv", "-o", "out").err
+
+
+async def interrupted(pipeline: FakePipeline) -> Report:
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(30)
+    return COMPLETE
+
+
+def test_a_stopped_run_is_gone_on_with(command: Command) -> None:
+    command.work = interrupted
+    outcome = command.run()
+    assert outcome.code == 75
+    assert outcome.err.endswith("→ run the same command again to go on from there\n")
+    assert "standard input" not in outcome.err
+
+
+def test_a_run_from_standard_input_says_that_it_cannot_be_gone_on_with(command: Command) -> None:
+    command.work = interrupted
+    outcome = command("run", "-", "-b", "host:9092", "-t", "orders")
+    assert outcome.code == 75
+    first, *_, last = outcome.err.splitlines()
+    assert "warning: standard input cannot be read again, so this run cannot be resumed" in first
+    assert "sends the rows again" in first
+    assert "is a new job, and sends its rows behind these" in last
+    assert "go on from there" not in outcome.err
+
+
+def test_one_column_that_looks_like_several_is_warned_of_once(command: Command) -> None:
+    async def odd(pipeline: FakePipeline) -> Report:
+        pipeline.emit(SessionOpened(number=1, checkpoint=REPORT.checkpoint))
+        for _ in range(2):
+            pipeline.emit(Committed(checkpoint=evolve(REPORT.checkpoint, header=("id;name",)), seconds=0.01))
+        return COMPLETE
+
+    command.work = odd
+    warning = "there is only one column, 'id;name': is --delimiter ';' meant?"
+    assert command.run().err.count(warning) == 1
+
+
+def test_a_slip_in_a_variable_is_told_also_where_it_made_the_configuration_wrong(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CSV2KAFKA_TOPIK", "orders")
+    outcome = command("run", "a.csv", "-b", "host:9092")
+    assert outcome.code == 2
+    first, second = outcome.err.splitlines()
+    assert first == "warning: CSV2KAFKA_TOPIK is not a variable of csv2kafka; did you mean CSV2KAFKA_TOPIC?"
+    assert "--topic" in second
+    assert "did you mean CSV2KAFKA_TOPIC?" in command("preview", "/none.csv").err
+
+
 def test_the_report_is_written_whole(command: Command, tmp_path: Path) -> None:
     command.work = succeed
     target = tmp_path / "report.json"
-    target.write_text("old")
+    assert command.run("--report", str(target)).code == 0
+    target.chmod(0o600)  # an earlier report
     assert command.run("--report", str(target)).code == 0
     said = json.loads(target.read_text())
     assert (said["rows"], said["first_offset"], said["last_offset"], said["exit_code"]) == (1200, 3, 1209, 0)
@@ -117,6 +193,76 @@ def test_the_report_can_go_to_standard_output(command: Command) -> None:
     command.work = succeed
     outcome = command.run("--report", "-")
     assert json.loads(outcome.out)["rows"] == 1200
+
+
+@pytest.mark.parametrize(
+    ("report", "what"),
+    [
+        ("a.csv", "which is of SOURCE 'a.csv'"),
+        ("./a.csv", "which is of SOURCE 'a.csv'"),
+        ("exports/r.json", "which is of SOURCE 'exports'"),
+        ("more/r.csv", "which is of SOURCE 'more/*.csv'"),
+        ("deep/r.csv", "which is of SOURCE 'deep/**/*.csv'"),
+        ("deep/x/y/r.csv", "which is of SOURCE 'deep/**/*.csv'"),
+        ("out", "which is the file of --output"),
+        ("exports/../out", "which is the file of --output"),
+        ("out.bad", "which is where --output puts bad rows"),
+        ("c.toml", "which is the file of --config"),
+        ("jobs.db", "which is the store of --checkpoints"),
+        ("letter.txt", "which is there already, and no report of csv2kafka"),
+        ("other.json", "which is there already, and no report of csv2kafka"),
+        ("exports", "which cannot be written"),
+        ("more", "which cannot be written"),
+    ],
+)
+def test_the_report_overwrites_nothing_else(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: str, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for directory in ("exports", "more", "deep/x/y"):
+        Path(directory).mkdir(parents=True)
+    held = {"a.csv": "a\n1\n", "c.toml": "", "letter.txt": "Dear Sir", "other.json": '{"rows": 1}'}
+    for name, text in held.items():
+        Path(name).write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    argv = ["a.csv", "exports", "more/*.csv", "deep/**/*.csv", "-o", "out", "--checkpoints", "sqlite:///jobs.db"]
+    outcome = command("run", *argv, "--config", "c.toml", "--report", report)
+    assert (outcome.code, command.configs) == (2, [])
+    assert what in outcome.err
+    assert sorted(tmp_path.rglob("*")) == before
+    assert {name: Path(name).read_text() for name in held} == held
+
+
+def test_a_report_may_be_an_empty_file_a_hidden_one_or_a_pipe(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command.work = succeed
+    Path("exports").mkdir()
+    Path("empty").touch()
+    for report in ("empty", "exports/_report.json"):
+        assert command("run", "exports", "-o", "out", "--report", report).code == 0
+        assert json.loads(Path(report).read_text())["rows"] == 1200
+    os.mkfifo("pipe")
+    reading = os.open("pipe", os.O_RDWR | os.O_NONBLOCK)  # a reader, and no wait for a writer
+    try:
+        assert command("run", "exports", "-o", "out", "--report", "pipe").code == 0
+        assert json.loads(os.read(reading, 1 << 16))["rows"] == 1200
+    finally:
+        os.close(reading)
+    assert Path("pipe").is_fifo()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+def test_a_report_to_a_descriptor_goes_through_it(tmp_path: Path) -> None:
+    """Also where it leads to a file. (/dev/stdout is a link to this one; a test must not put /dev at risk.)"""
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    argv = ["run", str(tmp_path / "a.csv"), "-o", str(tmp_path / "out"), "--report", "/proc/self/fd/1"]
+    store = ["--checkpoints", f"sqlite:///{tmp_path}/jobs.db", "--progress", "none"]
+    command = [sys.executable, "-m", "csv2kafka", *argv, *store]
+    with (tmp_path / "told").open("w") as told:
+        subprocess.run(command, stdout=told, check=True, timeout=60)
+    assert json.loads((tmp_path / "told").read_text())["rows"] == 1
 
 
 def test_a_report_that_cannot_be_written_is_told(command: Command, tmp_path: Path) -> None:

@@ -64,6 +64,11 @@ def test_blank_lines_are_no_rows_but_count_as_lines() -> None:
     assert (records.end, records.lines, records.unfinished) == (12, 5, False)
 
 
+def test_blank_lines_are_no_rows_where_there_are_no_columns() -> None:
+    """An object of nothing else has no header, and a blank line has as many fields."""
+    assert values(encode(b"\n\r\n\r", ())) == []
+
+
 def test_a_line_with_an_empty_quoted_field_is_a_row() -> None:
     assert values(encode(b'""\n\n" "\n', ("a",))) == [b'{"a":""}', b'{"a":" "}']
 

@@ -48,6 +48,7 @@ def test_quotes_and_what_is_in_them_stay() -> None:
 def test_blank_lines_are_no_rows() -> None:
     assert values(encode(b"\n1\n\n2\n", ("a",))) == [b"1", b"2"]
     assert values(encode(b'1\n""\n', ("a",))) == [b"1", b'""']
+    assert values(encode(b"\n\r\n\r", ())) == []
 
 
 def test_bytes_pass_that_are_no_utf_8() -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from csv2kafka.errors import StateContradiction
 from csv2kafka.kafka import checks
 from csv2kafka.kafka.port import TopicFacts
+from tests.simulation.broker import Network
+from tests.simulation.job import DATA
+from tests.simulation.play import played
 
 SAFE = {
     "cleanup.policy": "delete",
@@ -65,3 +69,14 @@ def test_the_topics_own_compression_is_used(topics: str, used: str) -> None:
 def test_the_topics_own_limit_counts() -> None:
     assert checks.batch_limit(facts({"segment.bytes": "4000"})) == 4000
     assert checks.batch_limit(facts({"max.message.bytes": "5000"})) == 5000
+
+
+def test_a_log_that_is_too_short_is_asked_again_which_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(net: Network) -> None:
+        async with net.factory()() as broker:
+            with pytest.raises(StateContradiction, match="ends at offset 0, though 5 had been reached"):
+                await checks.log_reaches(broker, DATA, 5, wait=30.0)
+
+    played(test)()
+    (told,) = caplog.messages
+    assert "asking again in 30 s" in told

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from csv2kafka.errors import ConfigError, Csv2KafkaError, StateContradiction, TakenOver, Unreachable
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction, TakenOver, Unreachable
 from csv2kafka.model import Checkpoint, DeadLetter, Payload, SinkState, Target
 from csv2kafka.protocols import SinkSession
-from csv2kafka.sinks.file import FileSink, LinesPacker
-from csv2kafka.testing import MemoryStore, example_job, records
+from csv2kafka.sinks.file import LOCK_SECONDS, FileSink, LinesPacker
+from csv2kafka.testing import MemoryStore, example_job, records, run_virtual
 
 BAD = DeadLetter(value=b"1,2,3", source="x.csv", row=7, line=9, byte=120, reason="3 fields, expected 2")
 
@@ -225,6 +225,25 @@ class TestTwoRuns:
             assert str(path) in message
             assert f"process {os.getpid()}" in message or "process unknown" in message
 
+    def test_one_that_has_the_lease_waits_for_one_that_slept_past_it(self, path: Path) -> None:
+        """That one ends when it wakes and finds the lease lost. If both left, nobody would go on."""
+
+        async def main() -> None:
+            store, sink = MemoryStore(), FileSink(path)
+            async with session(path), store.lease("job", "new") as lease:
+
+                async def attempt() -> None:
+                    async with sink.open(example_job(), None, lease):
+                        pass
+
+                with pytest.raises(Doubt, match="another run writes to it"):
+                    await attempt()
+                await asyncio.sleep(LOCK_SECONDS + 1)
+                with pytest.raises(TakenOver, match="another run writes to it"):
+                    await attempt()
+
+        run_virtual(main())
+
     async def test_the_lock_ends_with_the_process_however_it_ends(self, path: Path) -> None:
         program = f"""
 import asyncio
@@ -240,9 +259,11 @@ asyncio.run(main())
 """
         with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            assert await asyncio.to_thread(process.stdout.readline) == b"open\n"
-            await refused(path, None, TakenOver)
-            process.kill()
+            try:
+                assert await asyncio.to_thread(process.stdout.readline) == b"open\n"
+                await refused(path, None, TakenOver)
+            finally:
+                process.kill()
             await asyncio.to_thread(process.wait, 30)
         await committed(path, b"one")
 

@@ -78,6 +78,7 @@ def test_all_problems_at_once() -> None:
             delivery="at-most-once",  # type: ignore[arg-type]
             dead_letter_topic="orders",
             completion_topic="csv2kafka-checkpoints",
+            transaction_timeout_ms=30_000,
             linger_ms=5,
         )
     told = str(raised.value)
@@ -87,6 +88,7 @@ def test_all_problems_at_once() -> None:
         "--delivery",
         "--dead-letter-topic",
         "--completion-topic",
+        "transaction_timeout_ms",
         "linger_ms",
     ):
         assert word in told

@@ -133,8 +133,11 @@ except asyncio.CancelledError:
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(b"a,b\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == b"4\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 75, "no thread keeps it from ending"
+        try:
+            process.stdin.write(b"a,b\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"4\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 75, "no thread keeps it from ending"
+        finally:
+            process.kill()

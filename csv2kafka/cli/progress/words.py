@@ -1,0 +1,45 @@
+"""What a display says that no event tells: it follows from the configuration."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from csv2kafka.config import RunConfig
+
+
+@frozen(kw_only=True)
+class Words:
+    """``looking``: what is done until the source is known. ``opening``: from then on, until the first row or session.
+    ``dead_letters``: where refused rows are; empty if they are nowhere. ``restart``: what ``--restart`` would do."""
+
+    looking: str = "looking at the source"
+    opening: str = "connecting"
+    dead_letters: str = ""
+    restart: str = "begins again at row 0"
+
+
+def run_words(config: RunConfig) -> Words:
+    """Those of a run."""
+    lease = "waiting for the lease of another run to end"
+    kept = config.on_bad_row == "dead-letter"
+    if config.output is not None:
+        return Words(
+            opening=lease,
+            dead_letters=f"{config.output}.bad" if kept else "",
+            restart=f"empties {config.output} and begins again at row 0",
+        )
+    alone = config.checkpoints.startswith("kafka:")
+    connecting = f"connecting to {config.bootstrap_servers}"
+    return Words(
+        looking=f"looking at the source, {connecting}" if alone else Words().looking,
+        opening=connecting if alone else f"{connecting}, or {lease}",
+        dead_letters=f"topic {config.dead_letter_topic}" if kept else "",
+        restart="begins again at row 0: every row is sent again, behind what stands in the topic",
+    )
+
+
+def verify_words(config: RunConfig) -> Words:
+    """Those of a verification."""
+    if config.output is not None:
+        return Words(opening=f"opening {config.output}")
+    return Words(opening=f"connecting to {config.bootstrap_servers}")

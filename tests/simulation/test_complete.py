@@ -1,0 +1,117 @@
+"""What "complete" says: every row can be seen, and it is this topic of this cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from csv2kafka.errors import ConfigError, StaleLease, StateContradiction
+from csv2kafka.kafka.port import Producer
+from csv2kafka.kernel import pack_records, stamp
+from csv2kafka.model.report import Report
+from csv2kafka.sinks.kafka import KafkaSink
+from tests.pipelines import Place, csv_text, source_of, values
+from tests.simulation.broker import Network, network
+from tests.simulation.clock import now, simulate
+from tests.simulation.job import DATA, visible
+
+ROWS = 20
+DONE = "done"
+
+
+async def run(place: Place, net: Network, *, create_topic: bool = False, **options: Any) -> Report:
+    sink = KafkaSink(
+        DATA.topic,
+        completion_topic=DONE,
+        create_topic=create_topic,
+        broker_factory=net.factory(),
+        clock=now,
+        compression="none",
+    )
+    return await place.run(sink=sink, **options)
+
+
+def with_topics() -> Network:
+    net = network()
+    for topic in (DATA.topic, DONE):
+        net.cluster.make_topic(topic)
+    return net
+
+
+def opened_by_another(net: Network) -> Producer:
+    """Another writer's transaction, open, with a record in the data partition."""
+    producer = net.cluster.init_producer("another", 900_000)
+    net.cluster.add_partitions("another", producer, [DATA])
+    batch = pack_records([(None, b"foreign", [])])
+    stamp(
+        batch,
+        producer_id=producer.producer_id,
+        epoch=producer.epoch,
+        sequence=0,
+        timestamp_ms=0,
+        transactional=True,
+    )
+    net.cluster.produce(DATA, bytes(batch), "another")
+    return producer
+
+
+def test_is_said_only_when_nobody_hides_the_rows() -> None:
+    """A consumer of the completion event may rely on every row: also behind another's open transaction."""
+
+    async def main() -> None:
+        net = with_topics()
+        another = opened_by_another(net)
+        job = asyncio.create_task(run(Place(source_of(csv_text(ROWS))), net))
+        await asyncio.sleep(40)
+        assert not job.done()
+        net.cluster.end_transaction("another", another, commit=False)
+        assert (await job).checkpoint.complete
+        assert visible(net) == values(ROWS)
+
+    simulate(main())
+
+
+def test_is_not_said_of_another_cluster() -> None:
+    async def main() -> None:
+        place = Place(source_of(csv_text(ROWS)))
+        await run(place, with_topics())
+        with pytest.raises(StateContradiction, match=f"no topic {DATA.topic}, though job job has put 20 rows"):
+            await run(place, network(), create_topic=True)
+        with pytest.raises(StateContradiction, match="the checkpoint store has a checkpoint"):
+            await run(place, with_topics())
+
+    simulate(main())
+
+
+def test_is_said_again_of_the_same() -> None:
+    async def main() -> None:
+        net, place = with_topics(), Place(source_of(csv_text(ROWS)))
+        first = await run(place, net)
+        again = await run(place, net)
+        assert again.already_complete
+        assert again.checkpoint == first.checkpoint
+        assert visible(net) == values(ROWS)
+
+    simulate(main())
+
+
+def test_is_not_said_by_a_run_without_its_source() -> None:
+    """Its store says complete, but another run, on a store of its own, has begun again and is on its way."""
+
+    async def main() -> None:
+        net, place = with_topics(), Place(source_of(csv_text(ROWS), block_bytes=60))
+        await run(place, net)
+        other = Place(source_of(csv_text(ROWS), block_bytes=60))
+        other.store.faults.plan("save", StaleLease("lost"), nth=3)
+        with pytest.raises(StaleLease):
+            await run(other, net, restart=True, checkpoint_rows=7)
+        gone = source_of(csv_text(ROWS))
+        gone.faults.plan("objects", ConfigError("no such file"))
+        with pytest.raises(ConfigError, match="no such file"):
+            await run(place, net, source=gone)
+        assert (await run(place, net)).checkpoint.counts.rows == ROWS
+        assert visible(net) == values(ROWS) * 2
+
+    simulate(main())
