@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 from attrs import frozen
 from confluent_kafka import KafkaException, TopicPartition
@@ -33,6 +34,8 @@ ADMIN_SECONDS = 20.0
 
 
 def pytest_configure() -> None:
+    hypothesis.settings.register_profile("csv2kafka", deadline=None)  # a busy machine is no failure
+    hypothesis.settings.load_profile("csv2kafka")
     blocking.install()
     leaks.install()
 

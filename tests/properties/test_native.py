@@ -38,7 +38,15 @@ plain_fields = [
     b"\t\x00\x1f",
     "ü☕".encode(),
 ]
-quoted_fields = [b'"x, y"', b'"say ""so"""', b'"two\nlines"', b'"\r\n"', b'"q"x', b'"' + b"long " * 20 + b'"']
+quoted_fields = [
+    b'"x, y"',
+    b'"say ""so"""',
+    b'"two\nlines"',
+    b'"\r\n"',
+    b'"a\rb"',
+    b'"q"x',
+    b'"' + b"long " * 20 + b'"',
+]
 fields = st.sampled_from([*plain_fields, *quoted_fields])
 ends = st.sampled_from([b"\n", b"\n", b"\r\n", b"\r", b"\n\n", b""])
 tables = st.lists(st.tuples(st.lists(fields, min_size=1, max_size=4), ends), max_size=8).map(
@@ -106,6 +114,9 @@ def test_batches_of_others_and_broken_ones(
 
 
 @given(st.binary(max_size=60), st.integers(-1, 4))
+@example(b"\x10\0\0\0\x01\x02x\0\0", 1)  # a byte of the record behind its headers
+@example(b"\x0e\0\0\0\x01\x02x\0\0", 1)  # a byte behind the record
+@example(b"\x10\0\0\0\x01\x02x\x80\0", 1)  # no headers, in two bytes
 def test_records_of_any_bytes(body: bytes, count: int) -> None:
     batch = _python.pack_records([(None, b"", ())])[: _python.HEADER_BYTES] + body
     batch[8:12] = (len(batch) - 12).to_bytes(4, "big")
