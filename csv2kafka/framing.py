@@ -116,8 +116,10 @@ class Framer:
         """Cut the first ``length`` bytes off the buffer."""
         assert self._header is not None
         end = self._offset + length
+        with memoryview(self._buffer) as view, view[:length] as part:  # a slice of the buffer would be one copy more
+            data = bytes(part)
         chunk = Chunk(
-            data=bytes(self._buffer[:length]),
+            data=data,
             object_index=self._object_index,
             offset=self._offset,
             header=self._header,

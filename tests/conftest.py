@@ -16,14 +16,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 from attrs import frozen
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
+from csv2kafka import kernel
 from csv2kafka.cli.local_kafka import LocalKafka, missing_tools
-from tests import blocking, leaks
+from tests import blocking, leaks, twins
 
 EXTERNAL = os.environ.get("CSV2KAFKA_TEST_BOOTSTRAP", "")
 IN_CI = os.environ.get("CI", "").lower() in {"true", "1"}
@@ -32,6 +34,8 @@ ADMIN_SECONDS = 20.0
 
 
 def pytest_configure() -> None:
+    hypothesis.settings.register_profile("csv2kafka", deadline=None)  # a busy machine is no failure
+    hypothesis.settings.load_profile("csv2kafka")
     blocking.install()
     leaks.install()
 
@@ -70,6 +74,17 @@ def _watched() -> Iterator[None]:
     found = blocking.take() + [f"left behind: {what}" for what in before.left_behind()]
     if found:
         pytest.fail("\n".join(found), pytrace=False)
+
+
+@pytest.fixture(scope="module", params=["python", "native"])
+def each_kernel(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The module's tests run with one kernel and then with the other. Gives its name."""
+    chosen = twins.kernel_of(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "NAME", request.param)
+        for name in chosen.__all__:
+            patch.setattr(kernel, name, getattr(chosen, name))
+        yield request.param
 
 
 @frozen

@@ -1,9 +1,10 @@
 """The hot functions: find a record boundary, encode a chunk, digest, pack and unpack Kafka record batches.
 
-This module chooses the implementation and is the only way to it. The functions are pure: bytes, numbers and
-tuples in, bytes and columns out; no files, clock or environment, and safe to call in several threads at once.
-``NAME`` says which implementation is in use; it is imported with the first function that is asked for, so that
-the name alone costs nothing.
+This module is the only way to them: to the native implementation where it was built, else to the Python reference,
+which gives the same results, more slowly (see ``_choose``). The functions are pure: bytes, numbers and tuples in,
+bytes and columns out; no files, clock or environment, and safe to call in several threads at once. ``NAME`` says
+which implementation is in use; it is imported with the first function that is asked for, so that the name alone
+costs little.
 """
 
 from importlib import import_module
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
         unpack_batch,
     )
 
-NAME = "python"
+    NAME: str
 
 __all__ = [
     "BODY_AT",
@@ -63,4 +64,8 @@ if not TYPE_CHECKING:  # so that a type checker sees a name that is not there
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}._{NAME}"), name)
+        chosen = globals().get("NAME") or import_module(f"{__name__}._choose").choose()
+        globals()["NAME"] = chosen
+        if name != "NAME":
+            globals()[name] = getattr(import_module(f"{__name__}._{chosen}"), name)
+        return globals()[name]

@@ -22,6 +22,8 @@ CASES = sorted((HERE / "cases").glob("*.csv"))
 SPECTRUM = HERE.parents[1].parent / "shared" / "conformance" / "csv-spectrum"
 SPECTRUM_CASES = sorted((SPECTRUM / "csvs").glob("*.csv")) if SPECTRUM.is_dir() else []
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def read(data: bytes, size: int) -> list[Any]:
     """The rows as objects, refused ones as their reason, in order."""

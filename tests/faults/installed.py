@@ -53,6 +53,7 @@ class Installed:
     def start(self, stdin: int = subprocess.DEVNULL) -> Installed:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CSV2KAFKA_")}
         environment["XDG_STATE_HOME"] = str(self.directory / "state")
+        environment["CSV2KAFKA_KERNEL"] = "python"  # the native one is done before it can be killed in the middle
         self._log = self.directory / f"run-{len(list(self.directory.glob('run-*')))}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

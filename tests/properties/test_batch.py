@@ -16,6 +16,8 @@ from csv2kafka.errors import StateContradiction
 from csv2kafka.model import Records
 from csv2kafka.model.state import ContentHash
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 codecs = st.sampled_from(kernel.COMPRESSIONS)
 contents = st.binary(max_size=20) | st.sampled_from([b"", b"x" * 60, b"x" * 64, b"x" * 8200, b"ab" * 40_000])
 rows = st.lists(contents, min_size=1, max_size=80)

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 
+import pytest
 from attrs import frozen
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from csv2kafka.kernel._python import encode as python_encode
 from csv2kafka.kernel._python.rows import scan
 from csv2kafka.model import Block, Chunk, Dialect, Records, ResumePoint
 from csv2kafka.protocols import Encoder
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 DIALECTS = [
     Dialect(),

@@ -9,6 +9,8 @@ from csv2kafka.framing import Framer
 from csv2kafka.kernel import _python as python_kernel
 from csv2kafka.model import Block, Chunk, Dialect, ResumePoint
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def blocks(*parts: bytes, start: int = 0) -> list[Block]:
     made = []

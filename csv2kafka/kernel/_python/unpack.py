@@ -6,66 +6,28 @@ from array import array
 from itertools import accumulate
 
 from attrs import field, frozen
-from crc32c import crc32c
 from typing_extensions import Buffer
 
-from csv2kafka.errors import StateContradiction
-from csv2kafka.kernel._python.compression import COMPRESSIONS, decompress
-from csv2kafka.kernel._python.layout import (
-    BODY,
-    BODY_AT,
-    COMPRESSION_BITS,
-    CONTROL_BIT,
-    HEADER_BYTES,
-    LENGTH_FROM,
-    PREFIX,
-    TRANSACTIONAL_BIT,
-    Batch,
-    Header,
-)
+from csv2kafka.kernel._python.compression import decompress
+from csv2kafka.kernel._python.envelope import read_envelope
+from csv2kafka.kernel._python.layout import HEADER_BYTES, Batch, Header
 from csv2kafka.model import Records
-
-_HINT = "see what wrote it with Kafka's kafka-dump-log"
 
 
 def unpack_batch(data: Buffer) -> Batch:
     """One whole batch of format 2. StateContradiction if it is another, its CRC is wrong, or it makes no sense."""
     raw = data if isinstance(data, bytes) else bytes(memoryview(data))
-    if len(raw) < HEADER_BYTES:
-        raise StateContradiction(f"a record batch has {len(raw)} bytes, expected at least {HEADER_BYTES}", hint=_HINT)
-    base_offset, length, _, magic, crc = PREFIX.unpack_from(raw)
-    where = f"the record batch at offset {base_offset}"
-    if magic != 2:
-        raise StateContradiction(f"{where} has format {magic}, expected 2 (Kafka 0.11 or later)", hint=_HINT)
-    if length != len(raw) - LENGTH_FROM:
-        raise StateContradiction(f"{where} has {len(raw)} bytes, its header says {length + LENGTH_FROM}", hint=_HINT)
-    found = crc32c(memoryview(raw)[BODY_AT:])
-    if crc != found:
-        raise StateContradiction(f"{where} is damaged: expected CRC-32C {crc:08x}, found {found:08x}", hint=_HINT)
-    attributes, last_delta, first_ts, max_ts, producer, epoch, sequence, count = BODY.unpack_from(raw, BODY_AT)
-    code = attributes & COMPRESSION_BITS
-    if code >= len(COMPRESSIONS):
-        raise StateContradiction(f"{where} has compression {code}, expected 0 to 4", hint=_HINT)
-    codec = COMPRESSIONS[code]
+    envelope = read_envelope(raw)
     try:
-        rows = _rows(decompress(raw[HEADER_BYTES:], codec) if count else b"", count)
+        body = decompress(raw[HEADER_BYTES:], envelope.compression) if envelope.count else b""
+        rows = _rows(body, envelope.count)
     except (IndexError, ValueError, OverflowError) as error:
-        raise StateContradiction(f"{where} has a malformed record", hint=_HINT) from error
-    return Batch(
-        base_offset=base_offset,
-        last_offset_delta=last_delta,
-        first_timestamp=first_ts,
-        max_timestamp=max_ts,
-        producer_id=producer,
-        producer_epoch=epoch,
-        base_sequence=sequence,
-        is_control=bool(attributes & CONTROL_BIT),
-        is_transactional=bool(attributes & TRANSACTIONAL_BIT),
-        compression=codec,
+        raise envelope.malformed() from error
+    return envelope.batch(
         records=rows.records(),
-        offset_deltas=rows.deltas,
-        null_keys=frozenset(rows.null_keys) if len(rows.null_keys) < count else frozenset(),
-        null_values=frozenset(rows.null_values),
+        deltas=rows.deltas,
+        null_keys=rows.null_keys,
+        null_values=rows.null_values,
         headers=rows.headers,
     )
 

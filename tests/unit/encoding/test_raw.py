@@ -9,6 +9,8 @@ from csv2kafka.errors import DataError
 from csv2kafka.model import Chunk, Dialect, Records, ResumePoint
 from csv2kafka.protocols import Encoder
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def encode(
     data: bytes,

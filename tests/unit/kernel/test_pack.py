@@ -19,6 +19,8 @@ from csv2kafka.model import Records
 
 get_frame_info = importlib.import_module("lz4.frame").get_frame_info
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def rows(*values: bytes) -> Records:
     ends, total = array("I"), 0

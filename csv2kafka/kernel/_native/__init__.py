@@ -1,0 +1,45 @@
+"""The Rust kernel (``rust/``) with the same functions as the reference. ImportError where it was not built."""
+
+from csv2kafka.kernel._native.boundary import find_boundary, find_boundary_exact
+from csv2kafka.kernel._native.digest import digest
+from csv2kafka.kernel._native.encode import encode_json, encode_raw
+from csv2kafka.kernel._native.pack import pack_batch
+from csv2kafka.kernel._native.unpack import unpack_batch
+
+# What is seldom asked for, or does its work in C already, is the reference's.
+from csv2kafka.kernel._python import (
+    BODY_AT,
+    COMPRESSIONS,
+    DEFAULT_COMPRESSION,
+    HEADER_BYTES,
+    Batch,
+    BatchHeader,
+    FirstRecord,
+    Header,
+    batch_header,
+    first_record,
+    pack_records,
+    stamp,
+)
+
+__all__ = [
+    "BODY_AT",
+    "COMPRESSIONS",
+    "DEFAULT_COMPRESSION",
+    "HEADER_BYTES",
+    "Batch",
+    "BatchHeader",
+    "FirstRecord",
+    "Header",
+    "batch_header",
+    "digest",
+    "encode_json",
+    "encode_raw",
+    "find_boundary",
+    "find_boundary_exact",
+    "first_record",
+    "pack_batch",
+    "pack_records",
+    "stamp",
+    "unpack_batch",
+]

@@ -1,0 +1,45 @@
+"""A Kafka record batch to columns, whoever wrote it."""
+
+from __future__ import annotations
+
+from typing_extensions import Buffer
+
+from csv2kafka.errors import StateContradiction
+from csv2kafka.kernel import _rust
+from csv2kafka.kernel._native.columns import numbers
+from csv2kafka.kernel._python import COMPRESSIONS, HEADER_BYTES, Batch
+from csv2kafka.kernel._python.compression import MAX_UNPACKED
+from csv2kafka.kernel._python.envelope import read_envelope
+from csv2kafka.model import Records
+
+
+def unpack_batch(data: Buffer) -> Batch:
+    """See the reference's."""
+    raw = data if isinstance(data, bytes) else bytes(memoryview(data))
+    envelope = read_envelope(raw)
+    codec, packed = envelope.compression, len(raw) - HEADER_BYTES
+    try:
+        values, value_ends, keys, deltas, null_keys, null_values, headers = _rust.unpack_records(
+            raw, HEADER_BYTES, COMPRESSIONS.index(codec), envelope.count, MAX_UNPACKED
+        )
+    except _rust.Undecodable as error:
+        raise StateContradiction(f"a record batch cannot be decompressed as {codec}: {error}") from error
+    except _rust.TooLong as error:
+        message = f"a record batch of {packed} bytes decompresses to more than {MAX_UNPACKED} bytes"
+        raise StateContradiction(message) from error
+    except _rust.Malformed as error:
+        raise envelope.malformed() from error
+    return envelope.batch(
+        records=Records(
+            values=values,
+            value_ends=numbers(value_ends),
+            keys=keys[0] if keys else None,
+            key_ends=numbers(keys[1]) if keys else None,
+        ),
+        deltas=numbers(deltas),
+        null_keys=null_keys,
+        null_values=null_values,
+        headers={
+            row: tuple((name.decode(errors="surrogateescape"), value) for name, value in each) for row, each in headers
+        },
+    )
