@@ -9,18 +9,18 @@ from csv2kafka.kernel import _rust
 from csv2kafka.kernel._native.columns import numbers
 from csv2kafka.kernel._python import COMPRESSIONS, HEADER_BYTES, Batch
 from csv2kafka.kernel._python.compression import MAX_UNPACKED
-from csv2kafka.kernel._python.envelope import read_envelope
+from csv2kafka.kernel._python.envelope import checked_header, compression_of, malformed, whole_batch
 from csv2kafka.model import Records
 
 
 def unpack_batch(data: Buffer) -> Batch:
     """See the reference's."""
     raw = data if isinstance(data, bytes) else bytes(memoryview(data))
-    envelope = read_envelope(raw)
-    codec, packed = envelope.compression, len(raw) - HEADER_BYTES
+    header = checked_header(raw)
+    codec, packed = compression_of(header), len(raw) - HEADER_BYTES
     try:
         values, value_ends, keys, deltas, null_keys, null_values, headers = _rust.unpack_records(
-            raw, HEADER_BYTES, COMPRESSIONS.index(codec), envelope.count, MAX_UNPACKED
+            raw, HEADER_BYTES, COMPRESSIONS.index(codec), header.record_count, MAX_UNPACKED
         )
     except _rust.Undecodable as error:
         raise StateContradiction(f"a record batch cannot be decompressed as {codec}: {error}") from error
@@ -28,8 +28,9 @@ def unpack_batch(data: Buffer) -> Batch:
         message = f"a record batch of {packed} bytes decompresses to more than {MAX_UNPACKED} bytes"
         raise StateContradiction(message) from error
     except _rust.Malformed as error:
-        raise envelope.malformed() from error
-    return envelope.batch(
+        raise malformed(header) from error
+    return whole_batch(
+        header,
         records=Records(
             values=values,
             value_ends=numbers(value_ends),

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from typing_extensions import Buffer
 
 from csv2kafka.kernel._python.compression import decompress
-from csv2kafka.kernel._python.envelope import read_envelope
+from csv2kafka.kernel._python.envelope import checked_header, compression_of, malformed, whole_batch
 from csv2kafka.kernel._python.layout import HEADER_BYTES, Batch, Header
 from csv2kafka.model import Records
 
@@ -17,13 +17,14 @@ from csv2kafka.model import Records
 def unpack_batch(data: Buffer) -> Batch:
     """One whole batch of format 2. StateContradiction if it is another, its CRC is wrong, or it makes no sense."""
     raw = data if isinstance(data, bytes) else bytes(memoryview(data))
-    envelope = read_envelope(raw)
+    header = checked_header(raw)
     try:
-        body = decompress(raw[HEADER_BYTES:], envelope.compression) if envelope.count else b""
-        rows = _rows(body, envelope.count)
+        body = decompress(raw[HEADER_BYTES:], compression_of(header)) if header.record_count else b""
+        rows = _rows(body, header.record_count)
     except (IndexError, ValueError, OverflowError) as error:
-        raise envelope.malformed() from error
-    return envelope.batch(
+        raise malformed(header) from error
+    return whole_batch(
+        header,
         records=rows.records(),
         deltas=rows.deltas,
         null_keys=rows.null_keys,
