@@ -20,7 +20,9 @@ _EAGER_BYTES = 64 << 10  # a record up to this long is searched for anew with ev
 
 
 class Framer:
-    """Fed with the blocks of one object, in order, gives its chunks. Keeps at most ``max_record`` bytes and a block.
+    """Fed with the blocks of one object, in order, gives its chunks.
+
+    Keeps at most ``max_record`` bytes or a chunk, and a block.
 
     ``header``: the column names, when the first block is not the object's start (or they are known). None: they
     are taken from the first record (``has_header``), or from ``columns``; where there are neither, they are
@@ -60,28 +62,31 @@ class Framer:
         self._in_vain = 0  # bytes of the buffer that were searched and have no boundary
         self._over = False
 
-    def feed(self, block: Block) -> list[Chunk]:
-        """The chunks that can be cut now. DataError if the header is at fault."""
+    def feed(self, block: Block, *, more: bool = False) -> list[Chunk]:
+        """The chunks that can be cut now. ``more``: the next block is there, so what is less than a chunk waits for it.
+
+        DataError if the header is at fault.
+        """
         if self._over:
             return []
         if not self._marks:
             self._offset = block.offset
         self._marks.append((block.offset, block.resume))
         self._buffer += block.data
-        return list(self._cut(final=False))
+        return list(self._cut(final=False, more=more))
 
     def finish(self) -> list[Chunk]:
         """The object has ended: its last chunks. The last has ``last`` set, or ``broken``; it may be empty."""
         return list(self._cut(final=True))
 
-    def _cut(self, *, final: bool) -> Iterator[Chunk]:
+    def _cut(self, *, final: bool, more: bool = False) -> Iterator[Chunk]:
         if self._header is None and not self._over:
             self._header = self._take_header(final)
             if self._header is None:
                 return
         while not self._over:
             size = len(self._buffer)
-            if not final and size < self._worth_searching():
+            if not final and size < max(self._worth_searching(), self._wanted() if more else 0):
                 return
             window = self._window(size)
             at_end = final and window == size
@@ -102,9 +107,12 @@ class Framer:
 
     def _window(self, size: int) -> int:
         """How much of the buffer to look at: about a chunk, more if that was in vain, never more than a record."""
-        wanted = self._chunk_bytes if isinstance(self._chunk_bytes, int) else self._chunk_bytes(self._header or ())
+        wanted = self._wanted()
         window = size if 2 * size <= 3 * wanted else wanted
         return min(max(window, 2 * self._in_vain), size, self._max_record)
+
+    def _wanted(self) -> int:
+        return self._chunk_bytes if isinstance(self._chunk_bytes, int) else self._chunk_bytes(self._header or ())
 
     def _boundary(self, window: int, *, final: bool) -> int:
         boundary = 0

@@ -101,7 +101,13 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Packer(Protocol):
-    """Records to the sink's wire form. Pure; called in worker threads, several at once."""
+    """Records to the sink's wire form. Pure; called in worker threads, several at once.
+
+    ``limit``: bytes of the largest payload of rows, which the pipeline then tries to fill; None if there is none.
+    """
+
+    @property
+    def limit(self) -> int | None: ...
 
     def pack(self, records: Records, first: int = 0, last: int | None = None) -> Packed:
         """Payloads for the good rows ``first`` to ``last`` (excluded), each within the sink's size limit."""

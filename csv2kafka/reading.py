@@ -12,9 +12,11 @@ rows before them are confirmed, so framing can go back to the last whole record 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
 from typing import Generic, TypeVar
@@ -22,6 +24,7 @@ from typing import Generic, TypeVar
 from attrs import Factory, define, evolve, field, frozen
 
 from csv2kafka import registry
+from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.config import ReadConfig
 from csv2kafka.decoding import decode
 from csv2kafka.errors import BadRow, ConfigError, DataError, Doubt
@@ -32,13 +35,12 @@ from csv2kafka.protocols import Encoder, Source
 T = TypeVar("T")
 _Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]", int] | BaseException | None  # int: bytes under way
 
-CHUNK_BYTES = 512 << 10  # of text; smaller is faster (caches) and lighter, larger compresses better
-SMALLEST_CHUNK_BYTES = 1 << 10
-ENCODED_BYTES = 2 << 20  # about what a chunk may become: JSON repeats the header in every row
+CHUNK_BYTES = 8 << 20  # of text, at most
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n|\Z)")
 
 READ_AHEAD_BLOCKS = 3  # of 1–4 MiB each
-ENCODE_AHEAD_BYTES = 6 << 20  # about what is being encoded, or encoded and waiting
+ENCODE_AHEAD_BYTES = 48 << 20  # about what is being encoded, or encoded and waiting, text included
+MOST_WORKERS = 4  # more would only wait: for their turn, or for the sink
 
 
 @frozen(kw_only=True, eq=False)
@@ -133,28 +135,42 @@ async def read_rows(
     start: Position,
     header: tuple[str, ...],
     work: Callable[[Chunk, Records], T],
+    size: ChunkSize | None = None,
 ) -> AsyncGenerator[Encoded[T], None]:
     """Encode everything from ``start`` to the end of the last object.
 
     ``header``: the job's column names where ``start`` is not its very beginning. ``work`` runs in a thread on
-    each chunk's records; it may be called for a chunk that is then thrown away.
+    each chunk's records; it may be called for a chunk that is then thrown away. ``size``: of chunks.
     Raises DataError where headers differ or framing cannot go on, after all rows before that place were given.
     """
     position = start
     passed = sum(obj.size or 0 for obj in objects[: start.object_index])
-    for index in range(start.object_index, len(objects)):
-        obj = objects[index]
-        if index > start.object_index:
-            position = Position(object_index=index, uri=obj.uri, version=obj.version, rows=position.rows)
-        in_middle = position.offset > 0
-        rows = _ObjectRows(reading=reading, obj=obj, index=index, passed=passed, work=work)
-        async with aclosing(rows.run(position, header if in_middle else None)) as encoded:
-            async for item in encoded:
-                if item.chunk.header and item.chunk.header != header:  # an object of 0 bytes has none
-                    header = _agreed(header, item.chunk.header, objects, index)
-                position = item.end()
-                yield item
-        passed += obj.size or 0
+    size = size or ChunkSize()
+    workers = ThreadPoolExecutor(min(_usable_cpus(), MOST_WORKERS), thread_name_prefix="csv2kafka-encode")
+    try:
+        for index in range(start.object_index, len(objects)):
+            obj = objects[index]
+            if index > start.object_index:
+                position = Position(object_index=index, uri=obj.uri, version=obj.version, rows=position.rows)
+            in_middle = position.offset > 0
+            rows = _ObjectRows(
+                reading=reading, obj=obj, index=index, passed=passed, work=work, size=size, workers=workers
+            )
+            async with aclosing(rows.run(position, header if in_middle else None)) as encoded:
+                async for item in encoded:
+                    if item.chunk.header and item.chunk.header != header:  # an object of 0 bytes has none
+                        header = _agreed(header, item.chunk.header, objects, index)
+                    position = item.end()
+                    yield item
+            passed += obj.size or 0
+    finally:
+        workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _usable_cpus() -> int:
+    """Those this process may use: a container or ``taskset`` gives fewer than the machine has."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _agreed(
@@ -186,10 +202,14 @@ class _ObjectRows(Generic[T]):
     index: int
     passed: int
     work: Callable[[Chunk, Records], T]
+    size: ChunkSize
+    workers: Executor
     _blocks: asyncio.Queue[Block | BaseException | None] = field(factory=lambda: asyncio.Queue(READ_AHEAD_BLOCKS))
-    _kept: deque[Block] = Factory(deque)  # not yet confirmed by a chunk that ended on a boundary
+    # The text that is not yet confirmed by a chunk that ended on a boundary: that of chunks, then of whole blocks,
+    # whose beginning may be in the last chunk.
+    _cut: deque[Block] = Factory(deque)
+    _uncut: deque[Block] = Factory(deque)
     _ended: bool = False
-    _growth: float = 0.0  # bytes of values and keys for each byte of text; 0: not known yet
     _failed: BaseException | None = None  # what ended the blocks; framing anew meets it again
 
     async def run(self, position: Position, header: tuple[str, ...] | None) -> AsyncGenerator[Encoded[T], None]:
@@ -224,15 +244,7 @@ class _ObjectRows(Generic[T]):
         )
 
     def _chunk_bytes(self, header: tuple[str, ...]) -> int:
-        """Chunks are the smaller the more their rows grow by encoding; supposed from the header, then observed."""
-        if not self._growth:  # at worst a row is nothing but delimiters
-            self._growth = 1 + sum(len(name) + 6 for name in header) / max(1, len(header))
-        return min(CHUNK_BYTES, max(SMALLEST_CHUNK_BYTES, int(ENCODED_BYTES / self._growth)))
-
-    def _observe(self, chunk: Chunk, records: Records) -> None:
-        if chunk.data:
-            encoded = len(memoryview(records.values)) + len(memoryview(records.keys or b""))
-            self._growth = max(1.0, encoded / len(chunk.data))
+        return min(self.size.bytes(header), CHUNK_BYTES)
 
     async def _prefetch(self, position: Position) -> None:
         try:
@@ -258,7 +270,7 @@ class _ObjectRows(Generic[T]):
                     raise entry
                 chunk, future, size = entry
                 records, extra = await future
-                self._observe(chunk, records)
+                self.size.encoded(chunk, records)
                 before = evolve(
                     position,
                     offset=chunk.offset,
@@ -285,20 +297,41 @@ class _ObjectRows(Generic[T]):
     async def _feed(self, framer: Framer, offset: int, ready: asyncio.Queue[_Ready[T]], room: _ByteBound) -> None:
         """Frame what is kept from ``offset`` on, then what comes; hand each chunk to a thread."""
         loop = asyncio.get_running_loop()
-        kept = deque(_from(block, offset) for block in self._kept if block.offset + len(block.data) > offset)
+        again = self._text_from(offset)
         try:
             while True:
-                block = kept.popleft() if kept else await self._next_block()
-                frame = framer.finish if block is None else partial(framer.feed, block)
+                block = again.popleft() if again else await self._next_block()
+                more = bool(again) or not self._blocks.empty()
+                frame = framer.finish if block is None else partial(framer.feed, block, more=more)
                 for chunk in await loop.run_in_executor(None, frame):
-                    size = int(len(chunk.data) * max(1.0, self._growth))
+                    self._keep(chunk)
+                    size = len(chunk.data) + self.size.encoded_bytes(len(chunk.data))
                     await room.take(size)
-                    ready.put_nowait((chunk, loop.run_in_executor(None, self._encode, chunk), size))
+                    ready.put_nowait((chunk, loop.run_in_executor(self.workers, self._encode, chunk), size))
                     if chunk.broken is not None or chunk.last:
                         ready.put_nowait(None)
                         return
         except BaseException as error:
             ready.put_nowait(_told(error, self.obj))
+
+    def _keep(self, chunk: Chunk) -> None:
+        """The chunk's text instead of the blocks it was cut from: the same bytes are not kept twice."""
+        end = chunk.offset + len(chunk.data)
+        if chunk.data:
+            self._cut.append(Block(data=chunk.data, offset=chunk.offset, resume=chunk.resume_at(chunk.offset)))
+        while self._uncut and self._uncut[0].offset + len(self._uncut[0].data) <= end:
+            self._uncut.popleft()
+
+    def _text_from(self, offset: int) -> deque[Block]:
+        """All that is kept from there on, to be framed again."""
+        kept = deque[Block]()
+        for block in (*self._cut, *self._uncut):
+            if block.offset + len(block.data) > offset:
+                kept.append(_from(block, offset))
+                offset = block.offset + len(block.data)
+        self._cut.clear()
+        self._uncut = deque(kept)
+        return kept
 
     async def _next_block(self) -> Block | None:
         if self._ended:
@@ -310,7 +343,7 @@ class _ObjectRows(Generic[T]):
         if block is None:
             self._ended = True
         else:
-            self._kept.append(block)
+            self._uncut.append(block)
         return block
 
     def _encode(self, chunk: Chunk) -> tuple[Records, T]:
@@ -321,8 +354,8 @@ class _ObjectRows(Generic[T]):
         return records, self.work(chunk, records)
 
     def _forget(self, offset: int) -> None:
-        while self._kept and self._kept[0].offset + len(self._kept[0].data) <= offset:
-            self._kept.popleft()
+        while self._cut and self._cut[0].offset + len(self._cut[0].data) <= offset:
+            self._cut.popleft()
 
 
 class _ByteBound:

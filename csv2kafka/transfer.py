@@ -16,6 +16,7 @@ from typing import Literal
 
 from attrs import Factory, define, evolve, field, frozen
 
+from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.errors import BadRow, SourceChanged, StateContradiction, Stopped
 from csv2kafka.kernel import digest
 from csv2kafka.model import (
@@ -80,9 +81,11 @@ class Transfer:
     _standing: _Standing | None = None
     _first_write: float | None = None  # loop time of the first write since the last commit
     _unconfirmed: list[SourceObject] = Factory(list)  # read from since the last commit
+    _chunk_size: ChunkSize = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.checkpoint = self._running = evolve(self.session.resume_from, run_id=self.job.run_id)
+        self._chunk_size = ChunkSize(self.session.packer.limit)
 
     async def run(self) -> Checkpoint:
         """To the end of the source; gives the complete checkpoint.
@@ -91,7 +94,7 @@ class Transfer:
         of everything before them, and what the session raises as it is.
         """
         start = self.checkpoint
-        rows = read_rows(self.reading, self.objects, start.position, start.header, self._pack)
+        rows = read_rows(self.reading, self.objects, start.position, start.header, self._pack, self._chunk_size)
         self._standing = _Standing(self.session.standing(), self.job.on_foreign)
         async with aclosing(rows):
             while (item := await self._next(rows)) is not None:
@@ -144,6 +147,7 @@ class Transfer:
         return _Packed(payloads=payloads, too_large=too_large)
 
     async def _write(self, item: Encoded[_Packed]) -> None:
+        self._chunk_size.packed(item.chunk, sum(len(payload.body) for payload, _ in item.extra.payloads))
         if item.obj not in self._unconfirmed[-1:]:
             self._unconfirmed.append(item.obj)
         refused = self._refused(item)

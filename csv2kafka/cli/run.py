@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from csv2kafka.cli import log
 from csv2kafka.cli.failure import as_error, tell
+from csv2kafka.cli.memory import keep_large_buffers
 from csv2kafka.cli.options import config_file, configured, loaded
 from csv2kafka.cli.progress import Display, display, ticking
 from csv2kafka.cli.progress.words import run_words
@@ -43,6 +44,7 @@ def command(**flags: Any) -> int:
 
 def run(config: RunConfig, file: Path | None = None) -> int:
     """Run the job; gives the exit code. What is seen of it goes to standard error. ``file``: that of --config."""
+    keep_large_buffers()
     report_file = ReportFile(config.report, taken_by(config, file))
     from_stdin = config.sources == STDIN
     if from_stdin:

@@ -15,7 +15,7 @@ from csv2kafka.kernel import pack_batch, pack_records
 from csv2kafka.model import DeadLetter, Packed, Payload, Records, Target
 
 UNCOMPRESSED_BYTES = 8 << 20  # consumers hold a batch decompressed
-RECORD_OVERHEAD = 24  # at most, beside key and value: length, attributes, deltas, key and value length
+RECORD_OVERHEAD = 12  # beside key and value: lengths, attributes, deltas; a few bytes more where one is long
 HEADROOM = 0.95  # parts of a range do not all compress alike
 
 

@@ -139,6 +139,12 @@ class Records:
     def __len__(self) -> int:
         return len(self.value_ends)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all values and keys."""
+        keys = self.key_ends[-1] if self.key_ends else 0
+        return (self.value_ends[-1] if self.value_ends else 0) + keys
+
     def rows(self, first: int = 0, last: int | None = None) -> Iterator[tuple[bytes | None, bytes]]:
         """(key, value) of the good rows ``first`` to ``last`` (excluded), one at a time: the slow way."""
         values, keys = memoryview(self.values), None if self.keys is None else memoryview(self.keys)

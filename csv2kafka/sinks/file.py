@@ -130,6 +130,8 @@ class _Session:
 class LinesPacker:
     """Values to lines. There is no size limit, so nothing is too large."""
 
+    limit: None = None
+
     def pack(self, records: Records, first: int = 0, last: int | None = None) -> Packed:
         stop = len(records) if last is None else last
         if first >= stop:

@@ -156,6 +156,10 @@ class MemoryPacker:
 
     max_record: int
 
+    @property
+    def limit(self) -> int:
+        return self.max_record
+
     def pack(self, records: Records, first: int = 0, last: int | None = None) -> Packed:
         stop = len(records) if last is None else last
         payloads: list[Payload] = []

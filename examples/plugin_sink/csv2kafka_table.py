@@ -181,6 +181,8 @@ class _Session:
 class _Packer:
     """Rows one after another, each with its lengths before it."""
 
+    limit: None = None
+
     def pack(self, records: Records, first: int = 0, last: int | None = None) -> Packed:
         stop = len(records) if last is None else last
         body, too_large = bytearray(), []

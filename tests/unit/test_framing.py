@@ -189,3 +189,11 @@ def test_marks_lead_back_into_the_objects_own_bytes() -> None:
         ResumePoint(offset=7, state="0", skip=6),
     ]
     assert chunks[1].resume_at(16) == ResumePoint(offset=7, state="0", skip=2)
+
+
+def test_with_more_to_come_a_chunk_waits_until_it_is_full() -> None:
+    framer = Framer(Dialect(), 0, header=("a",), chunk_bytes=8)
+    block = [Block(data=b"1\n2\n", offset=at, resume=ResumePoint(offset=at)) for at in (0, 4, 8)]
+    assert framer.feed(block[0], more=True) == []
+    assert [chunk.data for chunk in framer.feed(block[1], more=True)] == [b"1\n2\n1\n2\n"]
+    assert [chunk.data for chunk in framer.feed(block[2])] == [b"1\n2\n"]

@@ -242,7 +242,7 @@ class TestBounds:
 
         def watched(self: reading._ObjectRows[None], offset: int) -> None:
             forget(self, offset)
-            kept.append(sum(len(block.data) for block in self._kept))
+            kept.append(sum(len(block.data) for block in (*self._cut, *self._uncut)))
 
         monkeypatch.setattr(reading._ObjectRows, "_forget", watched)
         await read(source_of(csv_text(1000), block_bytes=100))

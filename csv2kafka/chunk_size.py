@@ -1,0 +1,62 @@
+"""How much text the next chunk should have, so that its rows fill a payload of the sink. Pure.
+
+How rows grow by encoding and shrink by compression is known only afterwards, so it is learned from the chunks
+before. A payload over the sink's limit has to be packed again in parts; one far below it costs everybody behind it
+(sending, the broker, consumers) as much as a full one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from csv2kafka.model import Chunk, Records
+
+SMALLEST_BYTES = 1 << 10
+FIRST_BYTES = 1 << 20  # until the first payload is seen
+LARGEST_BYTES = 8 << 20
+ENCODED_BYTES = 7800 << 10  # what a chunk may become; consumers hold a batch decompressed, 8 MiB at most
+RECORD_BYTES = 12  # lengths, deltas and attributes of a record in a batch
+FILL = 0.9  # of the limit: the next chunk may compress a little worse
+RECENT = 8  # payloads that tell how well rows compress
+
+
+class ChunkSize:
+    """``limit``: bytes of the sink's largest payload; None: it has none, and chunks stay at ``FIRST_BYTES``.
+
+    ``largest``: bytes of text in any case.
+    """
+
+    def __init__(self, limit: int | None = None, *, largest: int = LARGEST_BYTES) -> None:
+        self._goal = None if limit is None else limit * FILL
+        self._largest = largest
+        self._growth = 0.0  # encoded bytes for each byte of text; 0: not known yet
+        self._packed: deque[float] = deque(maxlen=RECENT)  # payload bytes for each byte of text
+
+    def bytes(self, header: tuple[str, ...]) -> int:
+        """Of text. Until a chunk was seen, growth is supposed from the header: JSON repeats it in every row."""
+        growth = self._growth or self._worst_growth(header)
+        size = min(self._largest, ENCODED_BYTES / growth)
+        if self._goal is None or not self._packed:
+            size = min(size, FIRST_BYTES)
+        else:
+            size = min(size, self._goal / max(self._packed))
+        return max(int(size), SMALLEST_BYTES)
+
+    def encoded_bytes(self, text: int) -> int:
+        """What so much text will become."""
+        return int(text * max(1.0, self._growth))
+
+    def encoded(self, chunk: Chunk, records: Records) -> None:
+        """Learn from a chunk that was encoded."""
+        if chunk.data:
+            self._growth = max(1.0, (records.size + len(records) * RECORD_BYTES) / len(chunk.data))
+
+    def packed(self, chunk: Chunk, payload_bytes: int) -> None:
+        """Learn from a chunk that was packed whole."""
+        if chunk.data:
+            self._packed.append(max(payload_bytes, 1) / len(chunk.data))
+
+    @staticmethod
+    def _worst_growth(header: tuple[str, ...]) -> float:
+        """Of rows that are nothing but delimiters."""
+        return 1 + (sum(len(name) + 6 for name in header) + RECORD_BYTES) / max(1, len(header))
