@@ -41,6 +41,8 @@ plain_fields = [
     b"x" * 100,
     b'a"b',
     b"\\",
+    b"a\\,b",
+    b"\\\n",
     b"'",
     b"#",
     b"\xff",
@@ -55,6 +57,9 @@ quoted_fields = [
     b'"a\rb"',
     b'"q"x',
     b'"' + b"long " * 20 + b'"',
+    b'"back\\slash"',
+    b'"an \\" escaped one"',
+    b'"\\\\"',
 ]
 fields = st.sampled_from([*plain_fields, *quoted_fields])
 ends = st.sampled_from([b"\n", b"\n", b"\r\n", b"\r", b"\n\n", b""])
@@ -63,31 +68,55 @@ tables = st.lists(st.tuples(st.lists(fields, min_size=1, max_size=4), ends), max
 )
 datas = st.one_of(tables, texts.map(str.encode), st.binary(max_size=60))
 names = st.sampled_from(["a", "", 'say "é"\\', "name", "x" * 27, "y" * 28, "z" * 100, "\n☕"])
+written = st.tuples(datas, dialects, st.booleans()).map(lambda drawn: as_written(*drawn))
 headers = st.lists(names, max_size=4).map(tuple)
 codecs = st.sampled_from(kernel.COMPRESSIONS)
 
 
-@given(datas, dialects, st.booleans())
-@example(b"a\r\nb", Dialect(), False)
-def test_boundaries(data: bytes, dialect: Dialect, final: bool) -> None:
+def as_written(data: bytes, dialect: Dialect, in_it: bool) -> tuple[bytes, Dialect]:
+    """The data, which may be changed to be ``in_it``: with the dialect's marks where it has the usual ones."""
+    usual = zip(b',"\\#', (dialect.delimiter, dialect.quote, dialect.escape, dialect.comment), strict=True)
+    marks = {old: ord(new) for old, new in usual if new is not None}
+    return (bytes(marks.get(byte, byte) for byte in data) if in_it else data), dialect
+
+
+@given(written, st.booleans())
+@example((b"a\r\nb", Dialect()), False)
+def test_boundaries(data_and_dialect: tuple[bytes, Dialect], final: bool) -> None:
+    data, dialect = data_and_dialect
     twins.compare_boundaries(data, dialect, None, final=final)
     for end in range(min(len(data), 60) + 1):
         twins.compare_boundaries(data, dialect, end, final=final)
 
 
-@given(datas, dialects, st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 60), st.integers(1, 200))
-def test_any_blocks(data: bytes, dialect: Dialect, sizes: list[int], chunk_bytes: int, max_record: int) -> None:
+@given(written, st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 60), st.integers(1, 200))
+def test_any_blocks(
+    data_and_dialect: tuple[bytes, Dialect], sizes: list[int], chunk_bytes: int, max_record: int
+) -> None:
+    data, dialect = data_and_dialect
     twins.compare_framing(data, dialect, sizes, chunk_bytes=chunk_bytes, max_record=max_record)
 
 
-@given(datas, dialects, headers, st.lists(st.integers(0, 3), max_size=3), st.booleans())
-@example(b'1,"x"\n', Dialect(), ("a", "b"), [1, 0], False)
-@example(b"1\r", Dialect(), ("a",), [], False)
-@example(b'"1\n', Dialect(), ("a",), [], True)
-@example(b"\xff\n1\n", Dialect(), ("a",), [0], True)
-def test_rows(data: bytes, dialect: Dialect, header: tuple[str, ...], keys: list[int], last: bool) -> None:
+@given(written, headers, st.lists(st.integers(0, 3), max_size=3), st.booleans())
+@example((b'1,"x"\n', Dialect()), ("a", "b"), [1, 0], False)
+@example((b"1\r", Dialect()), ("a",), [], False)
+@example((b'"1\n', Dialect()), ("a",), [], True)
+@example((b"\xff\n1\n", Dialect()), ("a",), [0], True)
+@example((b'"a\\b"\n', Dialect(escape="\\")), ("a",), [0], False)
+def test_rows(data_and_dialect: tuple[bytes, Dialect], header: tuple[str, ...], keys: list[int], last: bool) -> None:
+    data, dialect = data_and_dialect
     columns = tuple(key for key in keys if key < len(header))
     twins.compare_encoding(data, dialect, header, columns, last=last)
+
+
+@pytest.mark.parametrize("odd", [b'"', b'""', b'"x', b"\r", b"\n", b"\r\n", b"\xff", b"\0", b"\\", "é".encode()])
+@pytest.mark.parametrize("quote", [b"", b'"'])
+def test_what_is_odd_at_any_place(odd: bytes, quote: bytes) -> None:
+    """Wherever the blocks begin in which the fast ways look at it. What is behind it has to be right again."""
+    for place in range(140):
+        data = b"1," + quote + b"x" * place + odd + quote + b"\n" + b'2,"y,"\n' * 20
+        for keys in [(), (1,)]:
+            twins.compare_encoding(data, Dialect(), ("a", "b"), keys, last=True)
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 3), st.sampled_from([b"x", b'"', b"\n", "é".encode()]))
