@@ -40,6 +40,13 @@ def kernel_of(name: str) -> ModuleType:
     return native
 
 
+def in_its_marks(data: bytes, dialect: Dialect) -> bytes:
+    """The text with the dialect's marks where it has the usual ones: ``, " \\ #``."""
+    usual = zip(b',"\\#', (dialect.delimiter, dialect.quote, dialect.escape, dialect.comment), strict=True)
+    marks = {old: ord(new) for old, new in usual if new is not None}
+    return bytes(marks.get(byte, byte) for byte in data)
+
+
 def compare_boundaries(data: bytes, dialect: Dialect, end: int | None, *, final: bool) -> None:
     quote = ord(dialect.quote) if dialect.quote else None
     for make in (bytes, bytearray):
