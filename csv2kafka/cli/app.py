@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from csv2kafka import __version__
+from csv2kafka.cli import importing
 from csv2kafka.cli.results import results
 from csv2kafka.errors import Csv2KafkaError
 
@@ -42,7 +43,8 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        with importing():
+            command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
     def get_help(self, ctx: click.Context) -> str:
