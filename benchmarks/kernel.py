@@ -7,37 +7,20 @@ round does every stage once; a figure is the median of the rounds. Rates count r
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import random
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks.data import HEADER, table
 from csv2kafka import kernel
 from csv2kafka.encoding import JsonEncoder, RawEncoder
 from csv2kafka.framing import Framer
 from csv2kafka.model import Block, Chunk, Dialect, ResumePoint
 from csv2kafka.protocols import Encoder
 
-HEADER = ("id", "name", "note", "amount", "city", "when", "flag", "text", "code", "last")
-NOTES = ("plain", "a, comma", 'a "quote"', "two\nlines", "naïve café ☕", "", "tab\there", "nothing to see here")
 BLOCK_BYTES = 1 << 20
-
-
-def table(rows: int) -> bytes:
-    """A CSV file without its header, the same each time."""
-    draw = random.Random(1)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    for row in range(rows):
-        note, other = draw.choice(NOTES), draw.choice(NOTES)
-        writer.writerow(
-            [row, f"name {row % 977}", note, row * 7 % 1000, "Köln", "2024-01-01T12:00:00Z", "Y", other, "x" * 16, "z"]
-        )
-    return text.getvalue().encode()
 
 
 class Stopwatch:

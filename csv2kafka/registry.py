@@ -1,7 +1,6 @@
 """From configuration to parts: which class serves which scheme, and the job's name.
 
-A scheme is an entry point, and an installed package adds one. Those of this package are registered in the same
-way, in pyproject.toml:
+The schemes of this package are in ``_own``; an installed package adds others, each as an entry point:
 
     [project.entry-points."csv2kafka.sinks"]
     nats = "csv2kafka_nats:NatsSink.from_url"      # csv2kafka run orders.csv -o nats://host/subject
@@ -12,17 +11,17 @@ way, in pyproject.toml:
     csv2kafka.checkpoints     --checkpoints        (url: str, config: ConnectConfig) -> CheckpointStore
 
 A factory gets the URLs as they were given, all of one scheme, and the whole checked configuration. It raises
-ConfigError for what it cannot take. SOURCE and --output without a scheme are files; ``-`` is standard input.
+ConfigError for what it cannot take. A scheme of this package cannot be taken over by another one. SOURCE and
+--output without a scheme are files; ``-`` is standard input.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -31,6 +30,9 @@ from csv2kafka.config.option import did_you_mean, options
 from csv2kafka.errors import ConfigError, Csv2KafkaError
 from csv2kafka.model import Dialect
 from csv2kafka.protocols import CheckpointStore, Encoder, Sink, Source
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 SOURCES, SINKS, CHECKPOINTS = "csv2kafka.sources", "csv2kafka.sinks", "csv2kafka.checkpoints"
 FILE, STDIN, KAFKA = "file", "-", "kafka"
@@ -183,7 +185,9 @@ def _scheme(url: str) -> str:
 
 
 def _made(group: str, scheme: str, label: str, protocol: type, *arguments: Any) -> Any:
-    """What the scheme's factory makes, held against its protocol."""
+    """What the scheme's factory makes; another package's is held against its protocol."""
+    if (group, scheme) in _own():
+        return _own()[group, scheme](*arguments)
     point = _entry_point(group, scheme, label)
     try:
         part = point.load()(*arguments)
@@ -204,10 +208,11 @@ def _made(group: str, scheme: str, label: str, protocol: type, *arguments: Any) 
 
 
 def _entry_point(group: str, scheme: str, label: str) -> EntryPoint:
-    found = entry_points(group=group)
+    found = _installed(group)
     matching = list({point.value: point for point in found if point.name == scheme}.values())
     if not matching:
-        known = sorted({point.name for point in found} - {STDIN})
+        own = {name for where, name in _own() if where == group}
+        known = sorted((own | {point.name for point in found}) - {STDIN})
         raise ConfigError(
             f"{label}: no scheme {scheme!r} here{did_you_mean(scheme, known)}", hint=f"there is {', '.join(known)}"
         )
@@ -217,11 +222,30 @@ def _entry_point(group: str, scheme: str, label: str) -> EntryPoint:
     return matching[0]
 
 
+def _installed(group: str) -> EntryPoints:
+    """What all installed packages offer. Late, because to look through them takes longer than to build a pipeline."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=group)
+
+
 def _package(point: EntryPoint) -> str:
     return f"package {point.dist.name} {point.dist.version} ({point.value})" if point.dist else point.value
 
 
 # --- the factories of this package: its parts know nothing of the configuration ---
+
+
+def _own() -> Mapping[tuple[str, str], Callable[..., Any]]:
+    return {
+        (SOURCES, FILE): file_source,
+        (SOURCES, STDIN): stdin_source,
+        (SINKS, FILE): file_sink,
+        (SINKS, KAFKA): kafka_sink,
+        (CHECKPOINTS, "sqlite"): sqlite_store,
+        (CHECKPOINTS, "memory"): sqlite_store,
+        (CHECKPOINTS, "kafka"): kafka_store,
+    }
 
 
 def file_source(urls: Sequence[str], config: ReadConfig) -> Source:

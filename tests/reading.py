@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
@@ -31,6 +32,18 @@ def read_partition(
 
     AssertionError if the end is not reached in ``seconds``.
     """
+    return list(each_row(bootstrap_servers, topic, partition, isolation=isolation, seconds=seconds))
+
+
+def each_row(
+    bootstrap_servers: str,
+    topic: str,
+    partition: int = 0,
+    *,
+    isolation: str = "read_committed",
+    seconds: float = READ_SECONDS,
+) -> Iterator[Row]:
+    """The same one at a time, for millions of them."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -43,7 +56,7 @@ def read_partition(
             "fetch.wait.max.ms": 50,
         }
     )
-    rows: list[Row] = []
+    count = 0
     deadline = time.monotonic() + seconds
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
@@ -52,13 +65,12 @@ def read_partition(
                 error = message.error()
                 if error is None:
                     headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
-                    rows.append(Row(message.key(), message.value(), tuple(headers), message.offset() or 0))
+                    count += 1
+                    yield Row(message.key(), message.value(), tuple(headers), message.offset() or 0)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    return rows
+                    return
                 else:
                     raise AssertionError(f"reading {topic}-{partition}: {error}")
-        raise AssertionError(
-            f"the end of {topic}-{partition} was not reached in {seconds} s; {len(rows)} records so far"
-        )
+        raise AssertionError(f"the end of {topic}-{partition} was not reached in {seconds} s; {count} records so far")
     finally:
         consumer.close()

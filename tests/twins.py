@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from csv2kafka import kernel as chosen
 from csv2kafka.errors import StateContradiction
+from csv2kafka.framing import Framer
+from csv2kafka.kafka import packer
 from csv2kafka.kernel import _python
 from csv2kafka.kernel._python.compression import decompress
-from csv2kafka.model import Dialect, Records
+from csv2kafka.model import Block, Dialect, Packed, Records, ResumePoint
 
 try:
     from csv2kafka.kernel import _native
@@ -36,6 +40,13 @@ def kernel_of(name: str) -> ModuleType:
     return native
 
 
+def in_its_marks(data: bytes, dialect: Dialect) -> bytes:
+    """The text with the dialect's marks where it has the usual ones: ``, " \\ #``."""
+    usual = zip(b',"\\#', (dialect.delimiter, dialect.quote, dialect.escape, dialect.comment), strict=True)
+    marks = {old: ord(new) for old, new in usual if new is not None}
+    return bytes(marks.get(byte, byte) for byte in data)
+
+
 def compare_boundaries(data: bytes, dialect: Dialect, end: int | None, *, final: bool) -> None:
     quote = ord(dialect.quote) if dialect.quote else None
     for make in (bytes, bytearray):
@@ -47,6 +58,25 @@ def _boundaries(
     data: bytes | bytearray, dialect: Dialect, quote: int | None, end: int | None, final: bool, kernel: ModuleType
 ) -> tuple[int, int]:
     return kernel.find_boundary(data, quote, end), kernel.find_boundary_exact(data, dialect, end, final=final)
+
+
+def compare_framing(data: bytes, dialect: Dialect, sizes: Sequence[int], *, chunk_bytes: int, max_record: int) -> None:
+    """An object whose blocks have these sizes, again and again: the same chunks."""
+    blocks: list[Block] = []
+    while (at := sum(len(block.data) for block in blocks)) < len(data) or not blocks:
+        size = sizes[len(blocks) % len(sizes)]
+        blocks.append(Block(data=data[at : at + size], offset=at, resume=ResumePoint(offset=at)))
+    for exact in (False, True):
+        make = partial(Framer, dialect, 0, header=("a",), max_record=max_record, chunk_bytes=chunk_bytes, exact=exact)
+        _same(lambda kernel, make=make: _framed(kernel, make(), blocks))  # type: ignore[misc]
+
+
+def _framed(kernel: ModuleType, framer: Framer, blocks: Sequence[Block]) -> object:
+    with mock.patch.multiple(
+        chosen, find_boundary=kernel.find_boundary, find_boundary_exact=kernel.find_boundary_exact
+    ):
+        chunks = [chunk for block in blocks for chunk in framer.feed(block)] + framer.finish()
+    return [(c.offset, c.data, c.last, c.marks, c.broken and c.broken.reason) for c in chunks]
 
 
 def compare_encoding(
@@ -75,6 +105,47 @@ def compare_batches(records: Records, first: int, last: int, codec: str, level: 
     assert bodies[0] == bodies[1]
     for batch in batches:
         compare_unpacking(stamped(batch))
+
+
+def compare_packing(records: Records, codec: str, *, limit: int, uncompressed_bytes: int) -> None:
+    """By the packer, into batches of at most ``limit`` bytes: each row once, in order, or named as too large. How
+    many rows a batch has depends on how well the kernel's library compresses."""
+    results = [_packed(kernel, records, codec, limit, uncompressed_bytes) for kernel in _both()]
+    for packed in results:
+        place = 0
+        left_out = dict(packed.too_large)
+        for payload in packed.payloads:
+            while place < payload.first:
+                del left_out[place]
+                place += 1
+            assert payload.first == place < payload.last
+            assert len(payload.body) <= limit
+            rows = list(records.rows(payload.first, payload.last))
+            for kernel in _both():
+                batch = kernel.unpack_batch(stamped(bytearray(payload.body)))
+                assert list(batch.records.rows()) == rows
+            place = payload.last
+        assert sorted(left_out) == list(range(place, len(records)))
+    if codec == "none":
+        said = [[(bytes(p.body), p.first, p.last) for p in packed.payloads] for packed in results]
+        assert said[0] == said[1]
+        assert results[0].too_large == results[1].too_large
+
+
+def _packed(kernel: ModuleType, records: Records, codec: str, limit: int, uncompressed_bytes: int) -> Packed:
+    with mock.patch.multiple(packer, pack_batch=kernel.pack_batch, UNCOMPRESSED_BYTES=uncompressed_bytes):
+        return packer.KafkaPacker(limit=limit, dead_letter_limit=limit, compression=codec).pack(records)
+
+
+def unpack_damaged(batch: bytes) -> None:
+    """Compressed data that is damaged: whatever the native kernel's libraries notice of it, it says so in its own
+    words, or gives as many rows as the header says."""
+    kernel = kernel_of("native")
+    try:
+        unpacked = kernel.unpack_batch(batch)
+    except StateContradiction:
+        return
+    assert len(unpacked.records) == max(0, kernel.batch_header(batch).record_count)
 
 
 def compare_unpacking(batch: bytes) -> None:

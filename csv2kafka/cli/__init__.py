@@ -5,9 +5,12 @@ Only here are signals handled, logging set up, the environment read and exit cod
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -23,6 +26,17 @@ def main() -> NoReturn:
     from csv2kafka.cli.app import execute, leave
 
     leave(execute(sys.argv[1:]))
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """For a block that mostly imports: that leaves much behind and no garbage, so none is looked for, then or later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _stop(number: int, _: FrameType | None) -> None:

@@ -8,6 +8,7 @@ Exit codes are the errors' own (``csv2kafka.errors``); docs/errors.md lists them
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from csv2kafka import __version__
+from csv2kafka.cli import importing
 from csv2kafka.cli.results import results
 from csv2kafka.errors import Csv2KafkaError
 
@@ -41,7 +43,8 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        with importing():
+            command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
     def get_help(self, ctx: click.Context) -> str:
@@ -80,7 +83,10 @@ def execute(argv: Sequence[str]) -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with ``code``, also while a thread still waits on something (a read of standard input)."""
+    """End the process with ``code``, also while a thread still waits on something (a read of standard input).
+
+    At once: taking an interpreter apart piece by piece costs more than a tenth of what a small run does, for nothing.
+    """
     try:
         if sys.stdout is not None:
             with results():
@@ -94,9 +100,9 @@ def leave(code: int) -> NoReturn:
         code = code or tell(error)
     with suppress(OSError, ValueError, AttributeError):  # the last: it was closed from the beginning
         sys.stderr.flush()
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
-        os._exit(code)
-    sys.exit(code)
+    if all(thread is threading.main_thread() or thread.daemon for thread in threading.enumerate()):
+        atexit._run_exitfuncs()  # what plug-ins and libraries have asked for
+    os._exit(code)
 
 
 def _nobody_reads() -> int:

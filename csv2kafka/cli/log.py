@@ -1,4 +1,5 @@
-"""Logging of the command: structlog and the libraries' logging, to standard error. The library sets up nothing."""
+"""Logging of the command: what the library, its parts and the client log, to standard error. The library sets up
+nothing."""
 
 from __future__ import annotations
 
@@ -8,39 +9,54 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any
 
-import structlog
+_OWN = logging.getLogger("csv2kafka")
 
 
 def configure(*, json_lines: bool, debug: bool) -> None:
     """Warnings and notes as lines a person reads, or one JSON object a line. ``debug``: also the Kafka client's."""
-    level = logging.DEBUG if debug else logging.INFO
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info if debug else _without_traceback,
-    ]
-    renderer: Any = _json if json_lines else _plain
-    structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Stderr(),
-        cache_logger_on_first_use=False,
-    )
     handler = logging.StreamHandler(_Stream())
-    formatter = structlog.stdlib.ProcessorFormatter(
-        processor=renderer, foreign_pre_chain=[_named, *shared], use_get_message=True
-    )
-    handler.setFormatter(formatter)
+    handler.setFormatter(_Lines(json_lines=json_lines, debug=debug))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level if debug else logging.WARNING)
+    root.setLevel(logging.DEBUG if debug else logging.WARNING)
     # What the client finds worth a warning (a node is away) the pipeline tells itself, once, as a wait.
-    logging.getLogger("aiokafka").setLevel(level if debug else logging.CRITICAL)
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG if debug else logging.CRITICAL)
 
 
 def warning(text: str) -> None:
     """A warning of the command itself, as ``configure`` has set it up."""
-    structlog.get_logger().warning(text)
+    _OWN.warning("%s", text)
+
+
+class _Lines(logging.Formatter):
+    """structlog's formatter, made with the first line: most runs log none, and structlog, which brings rich with
+    it, takes as long to import as the Kafka client."""
+
+    def __init__(self, *, json_lines: bool, debug: bool) -> None:
+        super().__init__()
+        self._json_lines = json_lines
+        self._debug = debug
+        self._made: logging.Formatter | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        if self._made is None:
+            self._made = _formatter(json_lines=self._json_lines, debug=self._debug)
+        return self._made.format(record)
+
+
+def _formatter(*, json_lines: bool, debug: bool) -> logging.Formatter:
+    import structlog
+
+    return structlog.stdlib.ProcessorFormatter(
+        processor=_json if json_lines else _plain,
+        foreign_pre_chain=[
+            _named,
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if debug else _without_traceback,
+        ],
+        use_get_message=True,
+    )
 
 
 class _Stream:
@@ -55,18 +71,10 @@ class _Stream:
             sys.stderr.flush()
 
 
-class _Stderr:
-    def msg(self, message: str) -> None:
-        stream = _Stream()
-        stream.write(message + "\n")
-        stream.flush()
-
-    debug = info = warning = error = critical = exception = log = msg
-
-
 def _named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    record = event.get("_record")
-    if record is not None:
+    """The command's own lines need no name."""
+    record = event["_record"]
+    if record.name != _OWN.name:
         event["logger"] = record.name
     return event
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csv2kafka.cli import log
+from csv2kafka.cli import importing, log
 from csv2kafka.cli.failure import as_error, tell
 from csv2kafka.cli.memory import keep_large_buffers
 from csv2kafka.cli.options import config_file, configured, loaded
@@ -93,9 +93,10 @@ class _Job:
         return self._pipeline.report if self._pipeline else None
 
     async def run(self) -> Report:
-        from csv2kafka.pipeline import Pipeline  # late, so that a wrong flag is told at once
+        with importing():
+            from csv2kafka.pipeline import Pipeline  # late, so that a wrong flag is told at once
 
-        self._pipeline = Pipeline.from_config(self._config, on_event=self._on_event)
+            self._pipeline = Pipeline.from_config(self._config, on_event=self._on_event)
         async with ticking(self._shown):
             return await self._pipeline.run()
 

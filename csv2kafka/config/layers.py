@@ -7,7 +7,6 @@ way round. ``[kafka]`` options are merged key by key. An empty variable counts a
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,6 +96,8 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> _Layer
 
 
 def _from_file(path: Path, problems: list[str]) -> _Layer:
+    import tomllib
+
     origin = f"in {path}"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

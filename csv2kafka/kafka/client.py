@@ -39,6 +39,7 @@ ALL_REPLICAS = -1  # acks
 DEFAULT_REPLICATION = -1
 FETCH_WAIT_MS = 500
 BROKER_SHARE = 2 / 3  # of the request time-out: what the broker may take, so that its own answer comes in time
+FIRST_POLL_SECONDS = 0.005  # for a topic just made; doubled up to the option's pause
 LARGEST_FETCH_BYTES = 2**31 - 1
 
 
@@ -284,6 +285,7 @@ class _Client:
         it a little earlier."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.request_seconds
+        pause = FIRST_POLL_SECONDS
         while True:
             try:
                 topic = await self._topic_metadata(name)
@@ -295,7 +297,8 @@ class _Client:
                 return
             if loop.time() > deadline:
                 raise Doubt(f"topic {name}: created, but not usable after {self._settings.request_seconds:g} s")
-            await asyncio.sleep(self._settings.poll_seconds)
+            await asyncio.sleep(min(pause, self._settings.poll_seconds))
+            pause *= 2
 
     def _bootstrapped(self) -> Connection:
         assert self._first is not None

@@ -21,7 +21,7 @@ from csv2kafka.kernel import unpack_batch
 # (15 minutes unless changed) and look for overdue ones every ten seconds.
 HANGING_SECONDS = 15 * 60 + 30.0
 READ_BYTES = 4 << 20
-PAUSE = 0.05
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.05  # markers are mostly written within the first
 SILENT_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class _Wait:
     patience: float
     _since: float = field(init=False, factory=lambda: asyncio.get_running_loop().time())
     _said: bool = False
+    _pause: float = FIRST_PAUSE
 
     async def pause(self, ends: LogEnds) -> None:
         waited = asyncio.get_running_loop().time() - self._since
@@ -92,7 +93,8 @@ class _Wait:
                 self.patience,
                 ends.stable,
             )
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
 
 async def committed_records(

@@ -66,7 +66,9 @@ OPTIONS: Mapping[str, ClientOption] = {
         default=REQUEST_TIMEOUT_MS,
     ),
     "retry_backoff_ms": ClientOption(
-        kind=count("MS", 10, 60_000), about="Pause between two looks for a topic that was just created.", default=100
+        kind=count("MS", 10, 60_000),
+        about="Longest pause between two looks for a topic that was just created.",
+        default=100,
     ),
     "security_protocol": ClientOption(
         kind=choice(*PROTOCOLS), about="Whether TLS and SASL are used.", default="PLAINTEXT"

@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import cattrs
-from cattrs.preconf.json import make_converter
+from attrs import asdict
 
 from csv2kafka.errors import StateContradiction
 from csv2kafka.model.state import FORMAT_VERSION, Checkpoint, ContentHash, Manifest
 
-_converter = make_converter()
-_converter.register_unstructure_hook(ContentHash, str)
-_converter.register_structure_hook(ContentHash, lambda text, _: ContentHash(value=int(text, 16)))
-_converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
-_converter.register_structure_hook_func(
-    lambda cl: cl == Mapping[str, str], lambda value, _: {str(k): str(v) for k, v in value.items()}
-)
-_converter.register_structure_hook_func(
-    lambda cl: cl == Mapping[str, int], lambda value, _: {str(k): int(v) for k, v in value.items()}
-)
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+T = TypeVar("T")
 
 
 def to_json(value: Checkpoint | Manifest) -> bytes:
     """One line of UTF-8 JSON, the same for the same value."""
-    return json.dumps(_converter.unstructure(value), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(value, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return text.encode()
 
 
 def checkpoint_from_json(data: bytes | str, *, where: str) -> Checkpoint:
@@ -41,17 +37,53 @@ def checkpoint_from_json(data: bytes | str, *, where: str) -> Checkpoint:
             hint="use the csv2kafka that wrote it, or --restart to begin at row 0",
         )
     try:
-        return _converter.structure(raw, Checkpoint)
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        return _structured(raw, Checkpoint)
+    except (ValueError, TypeError) as error:
         raise _unreadable("checkpoint", where) from error
 
 
 def manifest_from_json(data: bytes | str, *, where: str) -> Manifest:
     """The manifest that ``to_json`` wrote; StateContradiction if it is not one."""
     try:
-        return _converter.structure(_parsed(data, "manifest", where), Manifest)
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        return _structured(_parsed(data, "manifest", where), Manifest)
+    except (ValueError, TypeError) as error:
         raise _unreadable("manifest", where) from error
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for."""
+    if isinstance(value, ContentHash):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return dict(value) if isinstance(value, Mapping) else asdict(value, recurse=False)
+
+
+def _structured(raw: dict[str, object], kind: type[T]) -> T:
+    """ValueError or TypeError for what is not one."""
+    # Late, because only a run that goes on where another stopped has something to read.
+    from cattrs import BaseValidationError
+
+    try:
+        return _converter().structure(raw, kind)
+    except BaseValidationError as error:
+        raise ValueError(str(error)) from error
+
+
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter
+
+    made = Converter()
+    made.register_structure_hook(ContentHash, lambda text, _: ContentHash(value=int(text, 16)))
+    made.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
+    made.register_structure_hook_func(
+        lambda cl: cl == Mapping[str, str], lambda value, _: {str(k): str(v) for k, v in value.items()}
+    )
+    made.register_structure_hook_func(
+        lambda cl: cl == Mapping[str, int], lambda value, _: {str(k): int(v) for k, v in value.items()}
+    )
+    return made
 
 
 def _parsed(data: bytes | str, what: str, where: str) -> dict[str, object]:

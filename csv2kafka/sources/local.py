@@ -21,7 +21,6 @@ from typing import ParamSpec, TypeVar
 
 import xxhash
 from attrs import frozen
-from natsort import natsorted, ns
 
 from csv2kafka.errors import ConfigError, Doubt, SourceChanged, StateContradiction
 from csv2kafka.model import SourceObject
@@ -219,6 +218,8 @@ def _inside(directory: Path) -> tuple[list[str], str]:
 
 
 def _in_order(paths: list[str]) -> list[str]:
+    from natsort import natsorted, ns  # late, because most runs are of files by name
+
     return natsorted(sorted(set(paths)), alg=ns.PATH)  # sorted first: part-1 and part-01 are equal to natsort
 
 

@@ -1,4 +1,4 @@
-"""Our record batches, as others read them: Kafka's own DumpLogSegments, librdkafka and aiokafka.
+"""Our record batches, of either kernel, as others read them: Kafka's own DumpLogSegments, librdkafka and aiokafka.
 
 The batches go through the port into a real broker, which checks and keeps them as they are.
 """
@@ -6,6 +6,9 @@ The batches go through the port into a real broker, which checks and keeps them 
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
+import json
 import random
 import re
 import subprocess
@@ -14,6 +17,7 @@ from array import array
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from types import ModuleType
 
 import aiokafka
 import pytest
@@ -21,9 +25,11 @@ from attrs import frozen
 
 from csv2kafka.cli.local_kafka import LocalKafka, fetch_jars, java
 from csv2kafka.kafka.client import broker_factory
+from csv2kafka.kafka.packer import UNCOMPRESSED_BYTES
 from csv2kafka.kafka.port import Broker, Producer, TopicPartition
-from csv2kafka.kernel import COMPRESSIONS, pack_batch, pack_records, stamp
-from csv2kafka.model import Records
+from csv2kafka.kernel import COMPRESSIONS, stamp
+from csv2kafka.model import Dialect, Records
+from tests import twins
 from tests.conftest import create_topic, need_local_kafka
 from tests.reading import read_partition
 from tests.record_batches import opened_producer
@@ -50,13 +56,21 @@ RECORDS: dict[str, list[Row]] = {
     "varints": [(b"k" * size, b"v" * size, ()) for size in (62, 63, 64, 65, 8190, 8191, 8192, 8193)],
     "many": [(None, b"%d" % number, ()) for number in range(20_000)],
     "binary": [(bytes(range(256)), bytes(range(256)) * 5, ()), (b"\n", b"a\nb\r\n\0", ())],
-    "large": [(None, b"x" * (3 * MIB), ()), (b"noise", _NOISE.randbytes(2 * MIB), ())],
+    "large": [(None, b"x" * (2 * MIB), ()), (b"noise", _NOISE.randbytes(MIB), ())],
 }
 COLUMNS: dict[str, list[Row]] = {
+    "one row": [(None, b'{"id":"1"}', ())],
+    "one row with a key": [(b"1", b'{"id":"1"}', ())],
     "rows": [(None, b'{"id":"%d","name":"\xc3\xa9t\xc3\xa9"}' % number, ()) for number in range(10_000)],
     "keyed": [(b"%d" % (number % 7), b"v" * (number % 300), ()) for number in range(3_000)],
-    "wide": [(None, b"y" * size, ()) for size in (0, 70_000, 1_100_000)],
+    "empty": [(None, b"", ())] * 100,
+    "empty with keys": [(b"k" * (number % 2), b"", ()) for number in range(100)],
+    "wide": [(None, b"y" * size, ()) for size in (0, 65_535, 65_536, 70_000, 1_100_000)],
+    "wide with keys": [(b"k" * size, b"y" * size, ()) for size in (70_000, 63, 65_536)],
+    "largest row": [(b"key", _NOISE.randbytes(UNCOMPRESSED_BYTES - 100), ())],
 }
+HEADER = ("id", "name", 'say "é"')
+NAMES = ["plain", "a, comma", 'a "quote"', "two\nlines", "naïve ☕", "", "crlf\r\ninside", "tab\t\\", "x" * 70_000]
 
 
 @frozen
@@ -69,19 +83,22 @@ class Sent:
     batch: bytearray
 
 
-def batches(codec: str) -> list[Sent]:
-    by_record = [Sent(name, codec, rows, pack_records(rows, compression=codec)) for name, rows in RECORDS.items()]
-    by_column = [
-        Sent(name, codec, rows, pack_batch(columns(rows), 0, len(rows), compression=codec))
-        for name, rows in COLUMNS.items()
+def batches(codec: str, kernel: ModuleType) -> list[Sent]:
+    def of_columns(name: str, records: Records, rows: Sequence[Row], first: int = 0) -> Sent:
+        """Of the records from ``first`` on, which are these rows."""
+        return Sent(name, codec, rows, kernel.pack_batch(records, first, first + len(rows), compression=codec))
+
+    by_record = [
+        Sent(name, codec, rows, kernel.pack_records(rows, compression=codec)) for name, rows in RECORDS.items()
     ]
-    # The middle of some columns, as the packer takes it.
-    middle = COLUMNS["keyed"]
-    return [
-        *by_record,
-        *by_column,
-        Sent("middle", codec, middle[100:900], pack_batch(columns(middle), 100, 900, compression=codec)),
+    by_column = [of_columns(name, columns(rows), rows) for name, rows in COLUMNS.items()]
+    encoded = [
+        of_columns(f"encoded with keys {keys}", *encode(kernel, 2 * len(NAMES), keys)) for keys in [(), (1,), (1, 0)]
     ]
+    # A whole batch, as the packer makes them: as many rows as are allowed. The middle of some columns, as it takes it.
+    full = encode(kernel, UNCOMPRESSED_BYTES // 125, (0,), names=NAMES[:-1])
+    middle = columns(COLUMNS["keyed"]), COLUMNS["keyed"][100:900], 100
+    return [*by_record, *by_column, *encoded, of_columns("full", *full), of_columns("middle", *middle)]
 
 
 def columns(rows: Sequence[Row]) -> Records:
@@ -93,6 +110,28 @@ def columns(rows: Sequence[Row]) -> Records:
         keys=b"".join(keys) if keys else None,
         key_ends=array("I", accumulate(map(len, keys))) if keys else None,
     )
+
+
+def encode(
+    kernel: ModuleType, count: int, keys: tuple[int, ...], *, names: Sequence[str] = NAMES
+) -> tuple[Records, list[Row]]:
+    """Rows of a CSV as the kernel encodes them, and as Python's own csv and json have them."""
+    cells = [(str(number), names[number % len(names)], "z" * 60) for number in range(count)]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(cells)
+    records: Records = kernel.encode_json(
+        text.getvalue().encode(), dialect=Dialect(), header=HEADER, keys=keys, last=True
+    )
+    expected: list[Row] = []
+    for row in cells:
+        picked = [row[column] for column in keys]
+        key = None if not keys else picked[0].encode() if len(keys) == 1 else as_json(picked)
+        expected.append((key, as_json(dict(zip(HEADER, row, strict=True))), ()))
+    return records, expected
+
+
+def as_json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +174,14 @@ async def send(broker: Broker, topic: str, sent: Sequence[Sent], transactional_i
     return producer
 
 
-@pytest.mark.parametrize("transactional", [False, True], ids=["plain", "transactional"])
+@pytest.mark.parametrize(("kernel", "transactional"), [("python", False), ("native", True)], ids=["python", "native"])
 @pytest.mark.parametrize("codec", COMPRESSIONS)
-async def test_others_read_what_was_written(broker: Broker, node: LocalKafka, codec: str, transactional: bool) -> None:
-    topic = f"golden-{codec}-{transactional}"
+async def test_others_read_what_was_written(
+    broker: Broker, node: LocalKafka, codec: str, kernel: str, transactional: bool
+) -> None:
+    topic = f"golden-{codec}-{kernel}"
     create_topic(node.bootstrap_servers, topic, config={"max.message.bytes": str(16 * MIB)})
-    sent = batches(codec)
+    sent = await asyncio.to_thread(batches, codec, twins.kernel_of(kernel))
     expected = [row for one in sent for row in one.rows]
 
     producer = await send(broker, topic, sent, topic if transactional else None)

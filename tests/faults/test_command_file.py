@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.faults.installed import Installed, expected_values, write_csv
+from tests.faults.installed import KERNEL, Installed, Killing, expected_values, write_csv
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ROWS = 40_000
-KILLS = 10
+ROWS = 400_000
+KILLS = 10  # that hit the run amid rows
 BAD_EVERY = 1000
 
 
@@ -30,29 +29,18 @@ def test_killed_ten_times_the_file_is_the_csv(tmp_path: Path) -> None:
         content[row] = bad[-1].encode() + b"\r\n" + content[row]
     source.write_bytes(b",z\r\n".join(content))
     arguments = ["run", str(source), "-o", str(output), "--on-bad-row", "dead-letter"]
-    arguments += ["--progress", "json", "--checkpoint-rows", "150"]
-    rows, kills = 0, 0
-    while kills < KILLS:
+    arguments += ["--progress", "json", "--checkpoint-rows", "1500"]
+    killing, lives = Killing(draw), 0
+    while killing.hits[KERNEL] < KILLS:
+        lives += 1
         run = Installed(arguments, tmp_path).start()
-        if kills % 5 == 4:
-            time.sleep(draw.uniform(0.1, 0.5))
+        if lives % 5 == 0:
+            killing.while_starting(run, (0.1, 0.5))
         else:
-            wait_for_more_than(rows, run)
-            time.sleep(draw.uniform(0, 0.05))
-        assert run.process.poll() is None, f"the run was over before kill {kills}:\n{run.output[-3000:]}"
-        run.kill()
-        kills += 1
-        rows = max(rows, run.committed_rows())
+            killing.amid_rows(run, 0.05)
+    assert killing.rows < ROWS
     last = Installed(arguments, tmp_path).start()
     assert last.end() == 0, last.output[-3000:]
     assert output.read_bytes() == b"".join(value + b"\n" for value in expected_values(good))
     refused = [json.loads(line) for line in Path(f"{output}.bad").read_text().splitlines()]
     assert [line["value"] for line in refused] == bad
-
-
-def wait_for_more_than(rows: int, run: Installed) -> None:
-    deadline = time.monotonic() + 60
-    while run.committed_rows() <= rows:
-        assert run.process.poll() is None, run.output[-3000:]
-        assert time.monotonic() < deadline, run.output[-3000:]
-        time.sleep(0.01)

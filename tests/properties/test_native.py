@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import random
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from unittest import mock
+
 import pytest
+from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csv2kafka import kernel
+from csv2kafka.errors import StateContradiction
 from csv2kafka.kernel import _python
-from csv2kafka.model import Dialect
+from csv2kafka.kernel._python import compression
+from csv2kafka.model import Dialect, Records
 from tests import twins
 from tests.properties.test_csv import texts
 
@@ -32,6 +41,8 @@ plain_fields = [
     b"x" * 100,
     b'a"b',
     b"\\",
+    b"a\\,b",
+    b"\\\n",
     b"'",
     b"#",
     b"\xff",
@@ -46,6 +57,9 @@ quoted_fields = [
     b'"a\rb"',
     b'"q"x',
     b'"' + b"long " * 20 + b'"',
+    b'"back\\slash"',
+    b'"an \\" escaped one"',
+    b'"\\\\"',
 ]
 fields = st.sampled_from([*plain_fields, *quoted_fields])
 ends = st.sampled_from([b"\n", b"\n", b"\r\n", b"\r", b"\n\n", b""])
@@ -54,24 +68,53 @@ tables = st.lists(st.tuples(st.lists(fields, min_size=1, max_size=4), ends), max
 )
 datas = st.one_of(tables, texts.map(str.encode), st.binary(max_size=60))
 names = st.sampled_from(["a", "", 'say "é"\\', "name", "x" * 27, "y" * 28, "z" * 100, "\n☕"])
+written = st.tuples(datas, dialects) | st.tuples(datas, dialects).map(
+    lambda drawn: (twins.in_its_marks(*drawn), drawn[1])
+)
 headers = st.lists(names, max_size=4).map(tuple)
 codecs = st.sampled_from(kernel.COMPRESSIONS)
 
 
-@given(datas, dialects, st.integers(0, 60), st.booleans())
-def test_boundaries(data: bytes, dialect: Dialect, end: int, final: bool) -> None:
+@given(written, st.booleans())
+@example((b"a\r\nb", Dialect()), False)
+def test_boundaries(data_and_dialect: tuple[bytes, Dialect], final: bool) -> None:
+    data, dialect = data_and_dialect
     twins.compare_boundaries(data, dialect, None, final=final)
-    twins.compare_boundaries(data, dialect, min(end, len(data)), final=final)
+    for end in range(min(len(data), 60) + 1):
+        twins.compare_boundaries(data, dialect, end, final=final)
 
 
-@given(datas, dialects, headers, st.lists(st.integers(0, 3), max_size=3), st.booleans())
-@example(b'1,"x"\n', Dialect(), ("a", "b"), [1, 0], False)
-@example(b"1\r", Dialect(), ("a",), [], False)
-@example(b'"1\n', Dialect(), ("a",), [], True)
-@example(b"\xff\n1\n", Dialect(), ("a",), [0], True)
-def test_rows(data: bytes, dialect: Dialect, header: tuple[str, ...], keys: list[int], last: bool) -> None:
+@given(written, st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 60), st.integers(1, 200))
+def test_any_blocks(
+    data_and_dialect: tuple[bytes, Dialect], sizes: list[int], chunk_bytes: int, max_record: int
+) -> None:
+    data, dialect = data_and_dialect
+    twins.compare_framing(data, dialect, sizes, chunk_bytes=chunk_bytes, max_record=max_record)
+
+
+@given(written, headers, st.lists(st.integers(0, 3), max_size=3), st.booleans())
+@example((b'1,"x"\n', Dialect()), ("a", "b"), [1, 0], False)
+@example((b"1\r", Dialect()), ("a",), [], False)
+@example((b'"1\n', Dialect()), ("a",), [], True)
+@example((b"\xff\n1\n", Dialect()), ("a",), [0], True)
+@example((b'"a\\b"\n', Dialect(escape="\\")), ("a",), [0], False)
+def test_rows(data_and_dialect: tuple[bytes, Dialect], header: tuple[str, ...], keys: list[int], last: bool) -> None:
+    data, dialect = data_and_dialect
     columns = tuple(key for key in keys if key < len(header))
     twins.compare_encoding(data, dialect, header, columns, last=last)
+
+
+ODD = [b'"', b'""', b'"x', b'"a,b"', b'"\n"', b"\r", b"\n", b"\r\n", b"\xff", b"\0", b"\\", "é".encode()]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("quote", [b"", b'"'])
+def test_what_is_odd_at_any_place(odd: bytes, quote: bytes) -> None:
+    """Wherever the blocks begin in which the fast ways look at it. What is behind it has to be right again."""
+    for place in range(140):
+        data = b"1," + quote + b"x" * place + odd + quote + b"\n" + b'2,"y,"\n' * 20
+        for keys in [(), (1,)]:
+            twins.compare_encoding(data, Dialect(), ("a", "b"), keys, last=True)
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 3), st.sampled_from([b"x", b'"', b"\n", "é".encode()]))
@@ -83,21 +126,100 @@ def test_rows_of_any_length_at_any_place(before: int, length: int, width: int, c
         twins.compare_encoding(data, Dialect(), tuple("abc"[:width]), (0,), last=last)
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_names_of_any_length(width: int) -> None:
+    """What stands before a value is copied in steps, too."""
+    for length in range(80):
+        header = tuple(f"{column}" + "n" * length for column in range(width))
+        for row in (b",".join([b"1"] * width) + b"\n", b",".join([b'"a,b"'] * width) + b"\r\n"):
+            twins.compare_encoding(row * 20, Dialect(), header, (width - 1,), last=False)
+
+
 def test_values_many_times_as_long_as_the_rows() -> None:
     """Room for them is made on the way, more than once."""
     data = b'"' + b"\x01" * 300_000 + b'"\n' + b"1\n" * 50_000
     twins.compare_encoding(data, Dialect(), ("a" * 200,), (0,), last=True)
 
 
-@given(datas, headers, st.booleans(), codecs, st.none() | st.integers(1, 5), st.data())
+@given(datas, headers, st.booleans(), codecs, st.none() | st.integers(1, 5), st.booleans(), st.data())
 def test_batches(
-    data: bytes, header: tuple[str, ...], keyed: bool, codec: str, level: int | None, draw: st.DataObject
+    data: bytes,
+    header: tuple[str, ...],
+    keyed: bool,
+    codec: str,
+    level: int | None,
+    other_buffers: bool,
+    draw: st.DataObject,
 ) -> None:
     keys = (0,) if keyed and header else ()
     for records in twins.compare_encoding(data, Dialect(), header, keys, last=True):
         first = draw.draw(st.integers(0, len(records)))
         last = draw.draw(st.integers(first, len(records)))
-        twins.compare_batches(records, first, last, codec, level)
+        twins.compare_batches(in_other_buffers(records) if other_buffers else records, first, last, codec, level)
+
+
+def in_other_buffers(records: Records) -> Records:
+    """Not bytes, and ends as a list or a view into more."""
+    more = memoryview(array("I", [7, *records.value_ends]))
+    return evolve(
+        records,
+        values=memoryview(bytearray(records.values)),
+        value_ends=more[1:],
+        keys=None if records.keys is None else bytearray(records.keys),
+        key_ends=None if records.key_ends is None else list(records.key_ends),
+    )
+
+
+@given(datas, headers, st.booleans(), codecs, st.integers(61, 600), st.integers(1, 2000))
+def test_batches_of_any_limit(
+    data: bytes, header: tuple[str, ...], keyed: bool, codec: str, limit: int, uncompressed_bytes: int
+) -> None:
+    keys = (0,) if keyed and header else ()
+    for records in twins.compare_encoding(data, Dialect(), header, keys, last=True):
+        twins.compare_packing(records, codec, limit=limit, uncompressed_bytes=uncompressed_bytes)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
+def test_the_level_is_the_one_asked_for(codec: str) -> None:
+    """Also where the thread has worked with another before."""
+    draw = random.Random(1)
+    values = b"".join(draw.choice([b"orders", b"customer", b"%d" % draw.randrange(1000)]) for _ in range(20_000))
+    records = Records(values=values, value_ends=array("I", [len(values)]))
+    native = twins.kernel_of("native")
+    fast, best, again = (native.pack_batch(records, 0, 1, compression=codec, level=level) for level in (1, 9, 1))
+    assert len(best) < len(fast)
+    assert again == fast
+
+
+@pytest.mark.parametrize("codec", kernel.COMPRESSIONS)
+@pytest.mark.parametrize("size", [-1, 0, 1])
+def test_no_more_than_may_be_unpacked(codec: str, size: int) -> None:
+    """A small batch can be a large one decompressed."""
+    limit = 200_000
+    overhead = len(_python.pack_records([(None, b"0" * limit, ())])) - _python.HEADER_BYTES - limit
+    batch = _python.pack_records([(None, b"0" * (limit - overhead + size), ())], compression=codec)
+    with (
+        mock.patch("csv2kafka.kernel._native.unpack.MAX_UNPACKED", limit),
+        mock.patch.object(compression.decompress, "__defaults__", (limit,)),
+    ):
+        twins.compare_unpacking(twins.stamped(batch))
+        expected = pytest.raises(StateContradiction, match=f"more than {limit} bytes") if size > 0 else nullcontext()
+        with expected:
+            twins.kernel_of("native").unpack_batch(twins.stamped(batch))
+
+
+def test_many_threads_at_once() -> None:
+    """Each thread has buffers of its own, and keeps them from call to call."""
+    draw = random.Random(5)
+
+    def work(number: int) -> None:
+        row = b'%d,"%s"\n' % (number, b'a""b' * (number % 90))
+        json, raw = twins.compare_encoding(row * draw.randint(1, 300), Dialect(), ("a", "b"), (number % 2,), last=True)
+        for records in (json, raw):
+            twins.compare_batches(records, 0, len(records), kernel.COMPRESSIONS[number % 5])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(200)))
 
 
 @given(st.lists(st.tuples(*[st.none() | st.binary(max_size=9)] * 2), min_size=1, max_size=5), codecs, st.data())
@@ -111,6 +233,10 @@ def test_batches_of_others_and_broken_ones(
     batch[at] = draw.draw(st.integers(0, 255))
     if codec in ("none", "snappy"):  # of the others' damaged data the libraries differ in what they notice
         twins.compare_unpacking(twins.stamped(batch))
+    twins.unpack_damaged(twins.stamped(batch))
+    short = batch[: draw.draw(st.integers(_python.HEADER_BYTES, len(batch)))]
+    short[8:12] = (len(short) - 12).to_bytes(4, "big")
+    twins.unpack_damaged(twins.stamped(short))
 
 
 @given(st.binary(max_size=60), st.integers(-1, 4))

@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import structlog
 from attrs import define, evolve, field
 
 from csv2kafka.cli.app import execute
@@ -88,7 +87,6 @@ def _logging_put_back() -> Iterator[None]:
     root.handlers = handlers
     root.setLevel(levels[0])
     client.setLevel(levels[1])
-    structlog.reset_defaults()
 
 
 @pytest.fixture

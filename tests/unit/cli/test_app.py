@@ -159,6 +159,22 @@ def test_the_version_imports_little() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("destination", [["-o", "FILE"], ["-t", "orders", "-b", "127.0.0.1:1"]])
+def test_a_run_imports_what_it_uses(destination: list[str], tmp_path: Path) -> None:
+    """What only a display, a log line, an earlier checkpoint, a directory or a plug-in needs is not waited for."""
+    heavy = ("rich", "structlog", "cattrs", "natsort", "tomllib", "aiokafka.client", "aiokafka.consumer")
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    to = [str(tmp_path / "out.jsonl") if word == "FILE" else word for word in destination]
+    argv = ["run", str(tmp_path / "a.csv"), *to, "--checkpoints", f"sqlite:///{tmp_path}/jobs.sqlite"]
+    argv += ["--progress", "json", "--connect-timeout", "1"]
+    code = (
+        f"import sys; from csv2kafka.cli.app import execute; execute({argv}); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_still_imports_is_a_stop(number: signal.Signals) -> None:
     code = f"""
@@ -214,6 +230,15 @@ def test_leaving_does_not_wait_for_a_thread_that_never_ends() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (65, b"told\n")
+
+
+def test_leaving_calls_what_was_registered_for_it() -> None:
+    code = (
+        "import atexit; from csv2kafka.cli.app import leave; "
+        "atexit.register(print, 'registered', flush=True); print('told'); leave(65)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (65, b"told\nregistered\n")
 
 
 def test_interrupted_outside_a_run_it_is_a_stop(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

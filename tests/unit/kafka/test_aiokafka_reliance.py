@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import struct
+import subprocess
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from importlib.metadata import version
@@ -117,3 +119,18 @@ def test_answers_are_parsed_by_what_the_request_names() -> None:
     plain: Any = END.parse_response_header(BytesIO(struct.pack(">i", 5)))
     flexible: Any = wire.MetadataRequest.about().parse_response_header(BytesIO(struct.pack(">ib", 6, 0)))
     assert (plain.correlation_id, flexible.correlation_id) == (5, 6)
+
+
+def test_the_package_is_whole_for_whoever_else_uses_it() -> None:
+    """csv2kafka.kafka enters it without its clients; they are there when asked for."""
+    code = """
+import csv2kafka.kafka.connection, sys
+assert "aiokafka.consumer" not in sys.modules
+import aiokafka
+assert aiokafka.errors.KafkaError is csv2kafka.kafka.connection.KafkaError
+from aiokafka import AIOKafkaConsumer, TopicPartition
+assert AIOKafkaConsumer is aiokafka.consumer.AIOKafkaConsumer
+assert aiokafka.conn.AIOKafkaConnection is csv2kafka.kafka.connection.AIOKafkaConnection
+assert not hasattr(aiokafka, "nothing") and aiokafka.__version__ and aiokafka is sys.modules["aiokafka"]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

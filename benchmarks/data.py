@@ -1,0 +1,102 @@
+"""The tables that are measured: the same each time, made in memory or written as a stream.
+
+The usual one has 10 columns and about 103 bytes a row, with quoted commas, doubled quotes, quoted newlines and UTF-8.
+Others for the scaling runs have a given width of row, or number of columns.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+HEADER = ("id", "name", "note", "amount", "city", "when", "flag", "text", "code", "last")
+NOTES = ("plain", "a, comma", 'a "quote"', "two\nlines", "naïve café ☕", "", "tab\there", "nothing to see here")
+BLOCK_ROWS = 100_000
+LETTERS = "abcdefghijklmnopqrstuvwxyz      0123456789"
+
+
+@frozen(kw_only=True)
+class Table:
+    """A CSV file with a header: where it is, and how much it holds."""
+
+    path: Path
+    header: tuple[str, ...]
+    rows: int
+    bytes: int
+
+
+def table(rows: int, line_end: str = "\r\n") -> bytes:
+    """The usual table without its header."""
+    draw = random.Random(1)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=line_end)
+    for row in range(rows):
+        note, other = draw.choice(NOTES), draw.choice(NOTES)
+        code = f"{draw.getrandbits(112):028x}"  # so that rows, as JSON, compress to about a seventh
+        name, amount = f"name {row % 977}", row * 7 % 1000
+        writer.writerow([row, name, note, amount, "Köln", "2024-01-01T12:00:00Z", "Y", other, code, "z"])
+    return text.getvalue().encode()
+
+
+def write_usual(path: Path, rows: int) -> Table:
+    """The usual table as a file with lines ending in LF, as most files do.
+
+    From the second block on the rows are those of the first with other ids: compression does not look back that far.
+    """
+    if rows <= BLOCK_ROWS:
+        return _write(path, HEADER, rows, [table(rows, "\n")])
+    made = _rows_of(table(BLOCK_ROWS, "\n"))
+    tails = [row[row.index(b",") :] for row in made]
+
+    def blocks() -> Iterator[bytes]:
+        for first in range(0, rows, BLOCK_ROWS):
+            yield b"".join(b"%d%s" % (first + at, tail) for at, tail in enumerate(tails[: rows - first]))
+
+    return _write(path, HEADER, rows, blocks())
+
+
+def write_wide(path: Path, rows: int, columns: int, row_bytes: int) -> Table:
+    """Rows of ``columns`` columns and about ``row_bytes`` bytes of letters: an id, then text of equal length."""
+    draw = random.Random(2)
+    header = tuple(f"c{column}" for column in range(columns))
+    pool = "".join(draw.choices(LETTERS, k=1 << 20))
+    cell = max(1, (row_bytes - 8) // max(1, columns - 1) - 1)
+
+    def row(number: int) -> bytes:
+        cells = [str(number)]
+        for _ in range(columns - 1):
+            start = draw.randrange(len(pool) - 1)
+            cells.append((pool[start : start + cell] + pool)[:cell])
+        return (",".join(cells) + "\n").encode()
+
+    def blocks() -> Iterator[bytes]:
+        step = max(1, min(BLOCK_ROWS, (8 << 20) // row_bytes))
+        for first in range(0, rows, step):
+            yield b"".join(row(number) for number in range(first, min(first + step, rows)))
+
+    return _write(path, header, rows, blocks())
+
+
+def _write(path: Path, header: Sequence[str], rows: int, blocks: Iterator[bytes] | list[bytes]) -> Table:
+    with path.open("wb") as file:
+        file.write((",".join(header) + "\n").encode())
+        for block in blocks:
+            file.write(block)
+    return Table(path=path, header=tuple(header), rows=rows, bytes=path.stat().st_size)
+
+
+def _rows_of(text: bytes) -> list[bytes]:
+    """Rows with their line ends; a quoted newline is data."""
+    rows: list[bytes] = []
+    pending = b""
+    for line in text.splitlines(keepends=True):
+        pending += line
+        if pending.count(b'"') % 2 == 0:
+            rows.append(pending)
+            pending = b""
+    return rows
