@@ -231,8 +231,7 @@ class _ObjectRows(Generic[T]):
 
     def _observe(self, chunk: Chunk, records: Records) -> None:
         if chunk.data:
-            encoded = len(memoryview(records.values)) + len(memoryview(records.keys or b""))
-            self._growth = max(1.0, encoded / len(chunk.data))
+            self._growth = max(1.0, records.size / len(chunk.data))
 
     async def _prefetch(self, position: Position) -> None:
         try:

@@ -17,7 +17,7 @@ from typing import Literal
 from attrs import Factory, define, evolve, field, frozen
 
 from csv2kafka.errors import BadRow, SourceChanged, StateContradiction, Stopped
-from csv2kafka.kernel import digest
+from csv2kafka.kernel import digest, equal_rows
 from csv2kafka.model import (
     Checkpoint,
     Chunk,
@@ -34,7 +34,6 @@ from csv2kafka.model import (
     SourceObject,
     Target,
 )
-from csv2kafka.model.compare import equal_rows
 from csv2kafka.protocols import CheckpointStore, Job, Lease, SinkSession
 from csv2kafka.reading import Encoded, Reading, read_rows
 
