@@ -15,6 +15,7 @@ SMALLEST_BYTES = 1 << 10
 FIRST_BYTES = 1 << 20  # until the first payload is seen
 LARGEST_BYTES = 8 << 20
 ENCODED_BYTES = 7800 << 10  # what a chunk may become; consumers hold a batch decompressed, 8 MiB at most
+PLACES_BYTES = 20  # of a row beside its record: where it ended, here and there
 RECORD_BYTES = 12  # lengths, deltas and attributes of a record in a batch
 FILL = 0.9  # of the limit: the next chunk may compress a little worse
 RECENT = 8  # payloads that tell how well rows compress
@@ -30,6 +31,7 @@ class ChunkSize:
         self._goal = None if limit is None else limit * FILL
         self._largest = largest
         self._growth = 0.0  # encoded bytes for each byte of text; 0: not known yet
+        self._memory = 0.0  # bytes of memory for rows for each byte of text
         self._packed: deque[float] = deque(maxlen=RECENT)  # payload bytes for each byte of text
 
     def bytes(self, header: tuple[str, ...]) -> int:
@@ -42,14 +44,16 @@ class ChunkSize:
             size = min(size, self._goal / max(self._packed))
         return max(int(size), SMALLEST_BYTES)
 
-    def encoded_bytes(self, text: int) -> int:
-        """What so much text will become."""
-        return int(text * max(1.0, self._growth))
+    def memory(self, text: int) -> int:
+        """Bytes that so much text and its rows take while they are encoded."""
+        return int(text * (1 + max(1.0, self._growth, self._memory)))
 
     def encoded(self, chunk: Chunk, records: Records) -> None:
         """Learn from a chunk that was encoded."""
         if chunk.data:
-            self._growth = max(1.0, (records.size + len(records) * RECORD_BYTES) / len(chunk.data))
+            rows, text = len(records), len(chunk.data)
+            self._growth = max(1.0, (records.size + rows * RECORD_BYTES) / text)
+            self._memory = (records.size + rows * (RECORD_BYTES + PLACES_BYTES)) / text
 
     def packed(self, chunk: Chunk, payload_bytes: int) -> None:
         """Learn from a chunk that was packed whole."""

@@ -33,13 +33,15 @@ from csv2kafka.model import DEFAULT_MAX_RECORD, Block, Broken, Chunk, Dialect, P
 from csv2kafka.protocols import Encoder, Source
 
 T = TypeVar("T")
-_Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]", int] | BaseException | None  # int: bytes under way
+Work = Callable[[Chunk, Records], tuple[Records, T]]
+_Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]"] | BaseException | None
 
 CHUNK_BYTES = 8 << 20  # of text, at most
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n|\Z)")
 
-READ_AHEAD_BLOCKS = 3  # of 1–4 MiB each
-ENCODE_AHEAD_BYTES = 48 << 20  # about what is being encoded, or encoded and waiting, text included
+READ_AHEAD_BLOCKS = 2  # of 1–4 MiB each
+ENCODE_AHEAD_BYTES = 28 << 20  # about what is being encoded, or encoded and waiting: text, and rows if they are kept
+COLUMNS_BYTES = 12  # of numbers that Records have for each row
 MOST_WORKERS = 4  # more would only wait: for their turn, or for the sink
 
 
@@ -134,13 +136,14 @@ async def read_rows(
     objects: Sequence[SourceObject],
     start: Position,
     header: tuple[str, ...],
-    work: Callable[[Chunk, Records], T],
+    work: Work[T],
     size: ChunkSize | None = None,
 ) -> AsyncGenerator[Encoded[T], None]:
     """Encode everything from ``start`` to the end of the last object.
 
     ``header``: the job's column names where ``start`` is not its very beginning. ``work`` runs in a thread on
-    each chunk's records; it may be called for a chunk that is then thrown away. ``size``: of chunks.
+    each chunk's records, and gives what is wanted of them and what it made; it may be called for a chunk that is
+    then thrown away. ``size``: of chunks.
     Raises DataError where headers differ or framing cannot go on, after all rows before that place were given.
     """
     position = start
@@ -165,6 +168,11 @@ async def read_rows(
             passed += obj.size or 0
     finally:
         workers.shutdown(wait=False, cancel_futures=True)
+
+
+def as_they_are(chunk: Chunk, records: Records) -> tuple[Records, None]:
+    """Work for ``read_rows`` where the records themselves are wanted."""
+    return records, None
 
 
 def _usable_cpus() -> int:
@@ -201,7 +209,7 @@ class _ObjectRows(Generic[T]):
     obj: SourceObject
     index: int
     passed: int
-    work: Callable[[Chunk, Records], T]
+    work: Work[T]
     size: ChunkSize
     workers: Executor
     _blocks: asyncio.Queue[Block | BaseException | None] = field(factory=lambda: asyncio.Queue(READ_AHEAD_BLOCKS))
@@ -268,9 +276,8 @@ class _ObjectRows(Generic[T]):
             while (entry := await ready.get()) is not None:
                 if isinstance(entry, BaseException):
                     raise entry
-                chunk, future, size = entry
+                chunk, future = entry
                 records, extra = await future
-                self.size.encoded(chunk, records)
                 before = evolve(
                     position,
                     offset=chunk.offset,
@@ -283,7 +290,7 @@ class _ObjectRows(Generic[T]):
                 position = item.end()
                 yield item
                 self._forget(position.offset)
-                room.give(size)
+                room.give(_held(chunk, records))
                 if records.unfinished:
                     return
                 if chunk.broken is not None:
@@ -305,9 +312,11 @@ class _ObjectRows(Generic[T]):
                 frame = framer.finish if block is None else partial(framer.feed, block, more=more)
                 for chunk in await loop.run_in_executor(None, frame):
                     self._keep(chunk)
-                    size = len(chunk.data) + self.size.encoded_bytes(len(chunk.data))
+                    size = self.size.memory(len(chunk.data))
                     await room.take(size)
-                    ready.put_nowait((chunk, loop.run_in_executor(self.workers, self._encode, chunk), size))
+                    encoded = loop.run_in_executor(self.workers, self._encode, chunk)
+                    encoded.add_done_callback(partial(room.leave, chunk, size))
+                    ready.put_nowait((chunk, encoded))
                     if chunk.broken is not None or chunk.last:
                         ready.put_nowait(None)
                         return
@@ -351,7 +360,8 @@ class _ObjectRows(Generic[T]):
             records = self.reading.encoder.encode(chunk)
         except (ConfigError, DataError) as error:  # of the header; the encoder does not know whose
             raise type(error)(f"{self.obj.uri}: {error.message}", hint=error.hint) from error
-        return records, self.work(chunk, records)
+        self.size.encoded(chunk, records)
+        return self.work(chunk, records)
 
     def _forget(self, offset: int) -> None:
         while self._cut and self._cut[0].offset + len(self._cut[0].data) <= offset:
@@ -375,6 +385,15 @@ class _ByteBound:
     def give(self, count: int) -> None:
         self._used -= count
         self._changed.set()
+
+    def leave(self, chunk: Chunk, taken: int, encoded: asyncio.Future[tuple[Records, T]]) -> None:
+        """A chunk is encoded: of what was taken for it, only what is held from now on stays taken."""
+        if not encoded.cancelled() and encoded.exception() is None:
+            self.give(taken - _held(chunk, encoded.result()[0]))
+
+
+def _held(chunk: Chunk, records: Records) -> int:
+    return len(chunk.data) + records.size + len(records) * COLUMNS_BYTES
 
 
 def _broken_off(broken: Broken, position: Position) -> BadRow:

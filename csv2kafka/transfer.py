@@ -18,7 +18,7 @@ from attrs import Factory, define, evolve, field, frozen
 
 from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.errors import BadRow, SourceChanged, StateContradiction, Stopped
-from csv2kafka.kernel import digest
+from csv2kafka.kernel import digest, equal_rows
 from csv2kafka.model import (
     Checkpoint,
     Chunk,
@@ -35,7 +35,6 @@ from csv2kafka.model import (
     SourceObject,
     Target,
 )
-from csv2kafka.model.compare import equal_rows
 from csv2kafka.protocols import CheckpointStore, Job, Lease, SinkSession
 from csv2kafka.reading import Encoded, Reading, read_rows
 
@@ -134,8 +133,11 @@ class Transfer:
             hint="run the same command again to go on from there",
         )
 
-    def _pack(self, chunk: Chunk, records: Records) -> _Packed:
-        """In a worker thread: the rows that will be written, in payloads of at most ``checkpoint_rows``."""
+    def _pack(self, chunk: Chunk, records: Records) -> tuple[Records, _Packed]:
+        """In a worker thread: the rows that will be written, in payloads of at most ``checkpoint_rows``.
+
+        Of the records only the places are kept, unless rows that stand already are still to be compared with them.
+        """
         stop = records.bad[0].index if records.bad and self.on_bad_row == "fail" else len(records)
         payloads: list[tuple[Payload, int]] = []
         too_large: list[tuple[int, str]] = []
@@ -144,7 +146,8 @@ class Transfer:
             packed = self.session.packer.pack(records, first, min(first + step, stop))
             payloads += [(p, digest(records, p.first, p.last)) for p in packed.payloads]
             too_large += packed.too_large
-        return _Packed(payloads=payloads, too_large=too_large)
+        kept = records.places() if self._standing is None else records
+        return kept, _Packed(payloads=payloads, too_large=too_large)
 
     async def _write(self, item: Encoded[_Packed]) -> None:
         self._chunk_size.packed(item.chunk, sum(len(payload.body) for payload, _ in item.extra.payloads))

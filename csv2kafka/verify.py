@@ -23,12 +23,11 @@ from csv2kafka.kafka.client import broker_factory
 from csv2kafka.kafka.log import committed_batches
 from csv2kafka.kafka.packer import KafkaPacker
 from csv2kafka.kafka.port import Broker, TopicPartition
-from csv2kafka.kernel import Batch, unpack_batch
-from csv2kafka.model import Checkpoint, Chunk, Event, Position, Progressed, Records, SourceObject, Started
-from csv2kafka.model.compare import equal_rows
+from csv2kafka.kernel import Batch, equal_rows, unpack_batch
+from csv2kafka.model import Checkpoint, Event, Position, Progressed, Records, SourceObject, Started
 from csv2kafka.model.report import VerifyReport
 from csv2kafka.protocols import Packer
-from csv2kafka.reading import Encoded, Reading, read_rows, reading_from, total_bytes
+from csv2kafka.reading import Encoded, Reading, as_they_are, read_rows, reading_from, total_bytes
 from csv2kafka.sinks.file import LinesPacker
 
 BATCHES_AHEAD = 4  # of at most 8 MiB each
@@ -116,7 +115,7 @@ class _Expected:
         if not self.objects:
             return
         start = Position(uri=self.objects[0].uri, version=self.objects[0].version)
-        async with aclosing(read_rows(self.reading, self.objects, start, (), _nothing)) as encoded:
+        async with aclosing(read_rows(self.reading, self.objects, start, (), as_they_are)) as encoded:
             async for item in encoded:
                 self.bad_rows += len(item.records.bad)
                 if len(item.records):
@@ -223,7 +222,7 @@ async def _next_own(batches: AsyncIterator[_Batch], found: _Found) -> _Batch | N
 def _equal(records: Records, row: int, batch: Batch, at: int, count: int) -> int:
     """Equal rows from there on. A null value, or a null key among others, equals nothing."""
     nulls = [null for null in (*batch.null_values, *batch.null_keys) if at <= null < at + count]
-    whole = batch.records.keys is None  # then all keys are null, as they are where a job has none
+    whole = batch.records.key_ends is None  # then all keys are null, as they are where a job has none
     stop = min((n for n in nulls if not whole or n in batch.null_values), default=at + count)
     return equal_rows(records, row, batch.records, at, stop - at)
 
@@ -360,7 +359,3 @@ def _first_other(records: Records, found: bytes) -> int:
             return row
         start += len(line)
     return len(records)
-
-
-def _nothing(chunk: Chunk, records: Records) -> None:
-    return None

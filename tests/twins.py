@@ -82,7 +82,7 @@ def _framed(kernel: ModuleType, framer: Framer, blocks: Sequence[Block]) -> obje
 def compare_encoding(
     data: bytes, dialect: Dialect, header: tuple[str, ...], keys: tuple[int, ...], *, last: bool
 ) -> tuple[Records, Records]:
-    """The reference's records, as JSON and raw."""
+    """The records as JSON and raw, as the native kernel has them: rows that it holds itself."""
     json = _same(
         lambda kernel: kernel.encode_json(data, dialect=dialect, header=header, keys=keys, last=last), columns_of
     )
@@ -92,12 +92,41 @@ def compare_encoding(
     return json, raw
 
 
+def plain(records: Records) -> Records:
+    """The same rows as bytes and columns, whoever holds them."""
+    keys, key_ends = records.keys, records.key_ends
+    return Records(values=records.values, value_ends=records.value_ends, keys=keys, key_ends=key_ends)
+
+
 def compare_batches(records: Records, first: int, last: int, codec: str, level: int | None = None) -> None:
     """Packed by either, unpacked by both; what is not compressed is equal byte for byte."""
-    _same(lambda kernel: kernel.digest(records, first, last))
-    _same(lambda kernel: kernel.pack_batch(records, first, last, compression="none"))
-    if first == last:
-        return
+    for rows in (records, plain(records)):
+        _same(partial(_digest, rows, first, last))
+        _same(partial(_uncompressed, rows, first, last))
+        if first != last:
+            _compare_packed(rows, first, last, codec, level)
+
+
+def compare_comparing(a: Records, a_first: int, b: Records, b_first: int, count: int) -> None:
+    """Held or not, and by either."""
+    for one in (a, plain(a)):
+        for other in (b, plain(b)):
+            _same(partial(_equal_rows, one, a_first, other, b_first, count))
+
+
+def _digest(records: Records, first: int, last: int, kernel: ModuleType) -> object:
+    return kernel.digest(records, first, last)
+
+
+def _uncompressed(records: Records, first: int, last: int, kernel: ModuleType) -> object:
+    return kernel.pack_batch(records, first, last, compression="none")
+
+
+def _equal_rows(a: Records, a_first: int, b: Records, b_first: int, count: int, kernel: ModuleType) -> object:
+    return kernel.equal_rows(a, a_first, b, b_first, count)
+
+
+def _compare_packed(records: Records, first: int, last: int, codec: str, level: int | None) -> None:
     batches = [kernel.pack_batch(records, first, last, compression=codec, level=level) for kernel in _both()]
     head = _python.HEADER_BYTES
     assert batches[0][12:head] == batches[1][12:head]
@@ -149,8 +178,15 @@ def unpack_damaged(batch: bytes) -> None:
 
 
 def compare_unpacking(batch: bytes) -> None:
-    """Of any bytes, a batch or not."""
+    """Of any bytes, a batch or not; and its rows are compared and packed again."""
     _same(lambda kernel: _unpacked(kernel, batch))
+    try:
+        ours, others = [kernel.unpack_batch(batch).records for kernel in _both()]
+    except StateContradiction:
+        return
+    assert kernel_of("native").equal_rows(ours, 0, others, 0, len(others)) == len(others)
+    for first in range(min(2, len(others) + 1)):
+        _same(partial(_uncompressed, others, first, len(others)))
 
 
 def stamped(batch: bytearray) -> bytes:
@@ -165,6 +201,7 @@ def columns_of(records: Records) -> dict[str, Any]:
         "value_ends": list(records.value_ends),
         "keys": None if records.keys is None else bytes(records.keys),
         "key_ends": None if records.key_ends is None else list(records.key_ends),
+        "size": records.size,
         "row_ends": list(records.row_ends),
         "row_lines": list(records.row_lines),
         "bad": [(row.index, row.start, row.end, row.line, row.reason) for row in records.bad],
@@ -188,7 +225,7 @@ def _both() -> tuple[ModuleType, ModuleType]:
 
 
 def _same(work: Callable[[ModuleType], Any], seen: Callable[[Any], object] = lambda result: result) -> Any:
-    """Do it with both; gives the reference's result."""
+    """Do it with both; gives the native one's result."""
     python, rust = (work(kernel) for kernel in _both())
     assert seen(rust) == seen(python)
-    return python
+    return rust

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # glibc's malloc.h
-KEPT_BYTES = 128 << 20
+KEPT_BYTES = 32 << 20
 LARGEST_IN_HEAP = 32 << 20  # the most that glibc takes
 
 

@@ -21,7 +21,7 @@ from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.cli.suspicion import wrong_delimiter
 from csv2kafka.config import ReadConfig
 from csv2kafka.errors import DataError
-from csv2kafka.model import Chunk, Position, Records
+from csv2kafka.model import Position, Records
 
 if TYPE_CHECKING:
     from csv2kafka.reading import Encoded
@@ -44,14 +44,14 @@ def command(rows: int, **flags: Any) -> int:
 
 async def preview(config: ReadConfig, rows: int) -> int:
     """Print up to ``rows`` rows, refused ones among them; gives the exit code. Reads only what it needs."""
-    from csv2kafka.reading import read_rows, reading_from
+    from csv2kafka.reading import as_they_are, read_rows, reading_from
 
     reading = reading_from(config)
     objects = [obj async for obj in reading.source.objects()]
     shown = _Shown(limit=rows)
     if objects:
         start = Position(uri=objects[0].uri, version=objects[0].version)
-        async with aclosing(read_rows(reading, objects, start, (), _nothing)) as encoded:
+        async with aclosing(read_rows(reading, objects, start, (), as_they_are)) as encoded:
             async for item in encoded:
                 with results():
                     shown.show(item)
@@ -108,10 +108,6 @@ def _in_order(records: Records) -> Iterator[tuple[bytes, int | None]]:
         yield (value if records.keys is None else (key or b"") + b"\t" + value) + b"\n", None
     for rest in refused:
         yield b"", rest
-
-
-def _nothing(chunk: Chunk, records: Records) -> None:
-    """Preview does no work of its own on a chunk."""
 
 
 def _say(line: str) -> None:

@@ -1,4 +1,5 @@
-"""The hot functions: find a record boundary, encode a chunk, digest, pack and unpack Kafka record batches.
+"""The hot functions: find a record boundary, encode a chunk, digest and compare rows, pack and unpack Kafka
+record batches.
 
 This module is the only way to them: to the native implementation where it was built, else to the Python reference,
 which gives the same results, more slowly (see ``_choose``). The functions are pure: bytes, numbers and tuples in,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         digest,
         encode_json,
         encode_raw,
+        equal_rows,
         find_boundary,
         find_boundary_exact,
         first_record,
@@ -49,6 +51,7 @@ __all__ = [
     "digest",
     "encode_json",
     "encode_raw",
+    "equal_rows",
     "find_boundary",
     "find_boundary_exact",
     "first_record",

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing_extensions import Buffer
 
 Marks = tuple[int, int | None, int | None, int | None]
-Column = tuple[bytes, bytes]  # contents, ends
 Ends = Sequence[int]  # best as a buffer of native uint32
+Plain = tuple[Buffer, Ends, Buffer | None, Ends | None]  # values, their ends, keys, their ends
 
 class Undecodable(ValueError): ...
 class TooLong(ValueError): ...
@@ -18,8 +18,18 @@ class Malformed(ValueError): ...
 def find_boundary(data: Buffer, quote: int | None, end: int | None = None) -> int: ...
 def find_boundary_exact(data: Buffer, marks: Marks, end: int | None, last: bool) -> int: ...
 
-# values, their ends, keys, row ends, row lines, refused rows, end, lines
-Encoded = tuple[bytes, bytes, Column | None, bytes, bytes, list[tuple[int, int, int, int, str]], int, int]
+class Rows:
+    """Rows that stay there."""
+
+    @property
+    def size(self) -> int: ...  # bytes of values and keys
+    def values(self) -> bytes: ...
+    def value_ends(self) -> bytes: ...
+    def keys(self) -> bytes | None: ...
+    def key_ends(self) -> bytes | None: ...
+
+# rows, row ends, row lines, refused rows, end, lines
+Encoded = tuple[Rows, bytes, bytes, list[tuple[int, int, int, int, str]], int, int]
 
 def encode_json(
     data: Buffer, marks: Marks, shown_delimiter: str, names: Sequence[bytes], keys: Sequence[int], last: bool
@@ -27,27 +37,9 @@ def encode_json(
 def encode_raw(
     data: Buffer, marks: Marks, shown_delimiter: str, width: int, keys: Sequence[int], last: bool
 ) -> Encoded: ...
-def digest(
-    values: Buffer, value_ends: Ends, keys: Buffer | None, key_ends: Ends | None, first: int, last: int
-) -> int: ...
-def pack_batch(
-    values: Buffer,
-    value_ends: Ends,
-    keys: Buffer | None,
-    key_ends: Ends | None,
-    first: int,
-    last: int,
-    codec: int,
-    level: int | None,
-) -> bytearray: ...
+def digest(rows: Rows | Plain, first: int, last: int) -> int: ...
+def equal_rows(a: Rows | Plain, a_first: int, b: Rows | Plain, b_first: int, count: int) -> int: ...
+def pack_batch(rows: Rows | Plain, first: int, last: int, codec: int, level: int | None) -> bytearray: ...
 def unpack_records(
     batch: Buffer, start: int, codec: int, count: int, limit: int
-) -> tuple[
-    bytes,
-    bytes,
-    Column | None,
-    bytes,
-    list[int],
-    list[int],
-    list[tuple[int, list[tuple[bytes, bytes | None]]]],
-]: ...
+) -> tuple[Rows, bytes, list[int], list[int], list[tuple[int, list[tuple[bytes, bytes | None]]]]]: ...

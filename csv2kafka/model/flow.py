@@ -9,10 +9,11 @@ plain UTF-8 file they are the file's own offsets, BOM included. Buffers are ``by
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from typing_extensions import Buffer
 
 from csv2kafka.model.state import Position, ResumePoint
@@ -111,6 +112,23 @@ class RefusedRow:
     reason: str
 
 
+class HeldRows(ABC):
+    """Values and keys that a kernel keeps in a form of its own, so that they need not be copied to be worked on."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes of values and keys together."""
+
+    @abstractmethod
+    def values(self) -> Buffer:
+        """As ``Records`` has them."""
+
+    @abstractmethod
+    def keys(self) -> Buffer | None:
+        """As ``Records`` has them."""
+
+
 @frozen(eq=False, kw_only=True)
 class Records:
     """Encoded rows as columns: one buffer of values with the end of each, and the same for keys.
@@ -118,6 +136,8 @@ class Records:
     ``*_ends``, ``row_ends`` and ``row_lines`` index to ints, one for each good row, and support the buffer
     protocol as native uint32 (``array('I')`` or a memoryview cast to ``'I'``). ``keys`` and ``key_ends`` are
     None when the records have no keys.
+    What holds the rows may be given as ``values`` instead of them, without ``keys``; then both are made of it when
+    they are asked for, which costs a copy.
     ``row_ends``: where the row ended in the chunk's data, line end included. ``row_lines``: lines of the chunk
     passed at that end. ``bad``: refused rows, in order. ``end``/``lines``: where the last whole record (or
     blank line, or comment) ended, and the lines passed there; ``unfinished`` is True if that is not the end of
@@ -125,9 +145,9 @@ class Records:
     ``row_ends``/``row_lines`` are empty for records that were read back from a sink.
     """
 
-    values: Buffer
+    _values: Buffer | HeldRows
     value_ends: Sequence[int]
-    keys: Buffer | None = None
+    _keys: Buffer | None = None
     key_ends: Sequence[int] | None = None
     row_ends: Sequence[int] = ()
     row_lines: Sequence[int] = ()
@@ -140,14 +160,32 @@ class Records:
         return len(self.value_ends)
 
     @property
+    def values(self) -> Buffer:
+        return self._values.values() if isinstance(self._values, HeldRows) else self._values
+
+    @property
+    def keys(self) -> Buffer | None:
+        return self._values.keys() if isinstance(self._values, HeldRows) else self._keys
+
+    @property
+    def held(self) -> HeldRows | None:
+        """What holds the rows, for the kernel that made it."""
+        return self._values if isinstance(self._values, HeldRows) else None
+
+    @property
     def size(self) -> int:
-        """Bytes of all values and keys."""
-        keys = self.key_ends[-1] if self.key_ends else 0
-        return (self.value_ends[-1] if self.value_ends else 0) + keys
+        """Bytes of values and keys together, as far as they are held."""
+        if isinstance(self._values, HeldRows):
+            return self._values.size
+        return memoryview(self._values).nbytes + (0 if self._keys is None else memoryview(self._keys).nbytes)
+
+    def places(self) -> Records:
+        """The same without values and keys: for what only asks where rows ended."""
+        return evolve(self, values=b"", keys=None)
 
     def rows(self, first: int = 0, last: int | None = None) -> Iterator[tuple[bytes | None, bytes]]:
         """(key, value) of the good rows ``first`` to ``last`` (excluded), one at a time: the slow way."""
-        values, keys = memoryview(self.values), None if self.keys is None else memoryview(self.keys)
+        values, keys = memoryview(self.values), None if self.key_ends is None else memoryview(self.keys or b"")
         stop = len(self) if last is None else last
         value_start = self.value_ends[first - 1] if first else 0
         key_start = self.key_ends[first - 1] if first and self.key_ends is not None else 0

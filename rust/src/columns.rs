@@ -1,4 +1,9 @@
-//! What encoding gives: columns, as `Records` in `csv2kafka/model/flow.py` describes them.
+//! What encoding gives: rows as the records of a batch, and columns of numbers as `Records` in
+//! `csv2kafka/model/flow.py` describes them.
+
+use crate::held::{Held, Places};
+use crate::pool::Pooled;
+use crate::varint::{length_of, put};
 
 /// A row that was refused, by its place in the chunk.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,43 +15,150 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// Rows as columns. `keyed`: `keys` and `key_ends` mean something. Only the first `filled` bytes of `values` are
-/// rows; what is behind them is room.
+/// What stands in a record around key and value is never more.
+pub const AROUND: usize = 32;
+
+/// The rows of a chunk up to `rows.end`.
 #[derive(Debug, Default)]
 pub struct Columns {
-    pub values: Vec<u8>,
-    pub filled: usize,
-    pub value_ends: Vec<u32>,
-    pub keys: Vec<u8>,
-    pub key_ends: Vec<u32>,
-    pub row_ends: Vec<u32>,
-    pub row_lines: Vec<u32>,
+    pub body: Pooled<u8>,
+    pub rows: Rows,
     pub bad: Vec<Refused>,
+}
+
+/// Where the rows are: see `Held`, and `Records`. `key`: of the row that is being made.
+#[derive(Debug, Default)]
+pub struct Rows {
+    pub filled: usize,
+    pub count: usize,
+    pub values: Places,
+    pub keys: Option<Places>,
+    pub key: Vec<u8>,
+    pub row_ends: Pooled<u32>,
+    pub row_lines: Pooled<u32>,
     pub end: usize,
     pub lines: usize,
+    /// Rows for which there is room in the columns of numbers.
+    room: usize,
+    /// Bytes before the value in the last record: most often it is the same in the next.
+    head: usize,
+    value_bytes: usize,
+    key_bytes: usize,
 }
 
 impl Columns {
-    /// At least `more` bytes of room behind what is filled.
+    /// No rows yet; room for about `rows` of them.
+    pub fn new(rows: usize, keyed: bool) -> Self {
+        let rows = Rows {
+            values: Places::new(rows),
+            keys: keyed.then(|| Places::new(rows)),
+            row_ends: Pooled::new(rows),
+            row_lines: Pooled::new(rows),
+            room: rows,
+            ..Rows::default()
+        };
+        Self { rows, ..Self::default() }
+    }
+
+    /// At least `more` bytes of room behind the rows.
     pub fn make_room(&mut self, more: usize) {
-        let needed = self.filled + more;
-        if self.values.len() < needed {
-            let size = needed.max(self.values.len() * 2);
-            self.values.resize(size, 0);
+        let needed = self.rows.filled + more;
+        if self.body.len() < needed {
+            self.body.grow(needed.max(self.rows.filled * 2), self.rows.filled);
         }
     }
 
-    /// Add to what is filled.
-    pub fn append(&mut self, bytes: &[u8]) {
-        self.make_room(bytes.len());
-        self.values[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
-        self.filled += bytes.len();
+    /// Add the row that ends at `rows.end`, with the key that is in `rows.key`.
+    pub fn add(&mut self, value: &[u8]) {
+        self.make_room(value.len() + self.rows.head + self.rows.key.len() + AROUND);
+        let at = self.rows.value_at();
+        self.body[at..at + value.len()].copy_from_slice(value);
+        let added = if self.rows.keys.is_some() {
+            self.rows.close::<true>(&mut self.body, at, value.len())
+        } else {
+            self.rows.close::<false>(&mut self.body, at, value.len())
+        };
+        debug_assert!(added.is_some());
     }
 
-    /// A good row's value is complete; `end` and `lines` are where the row ended.
-    pub fn close_row(&mut self, end: usize, lines: usize) {
-        self.value_ends.push(self.filled as u32);
-        self.row_ends.push(end as u32);
-        self.row_lines.push(lines as u32);
+    /// The rows, and where they end in the chunk, with the lines passed there.
+    pub fn finish(self) -> (Held, Pooled<u32>, Pooled<u32>) {
+        let Self { body, rows, .. } = self;
+        let Rows { filled, count, values, keys, row_ends, row_lines, .. } = rows;
+        (Held { body, filled, count, values, keys, ours: true }, row_ends, row_lines)
+    }
+
+    /// Whether the numbers in the columns are what they should be.
+    pub fn fits(&self) -> bool {
+        u32::try_from(self.rows.filled).is_ok() && u32::try_from(self.rows.end).is_ok()
+    }
+}
+
+impl Rows {
+    /// Where in the body the next value is best written.
+    #[inline(always)]
+    pub fn value_at(&self) -> usize {
+        self.filled + self.head
+    }
+
+    /// The value of the row that ends at `end` in the chunk is complete, at `at` in the body: make its record around
+    /// it. None where there is no room for that; then nothing has changed.
+    #[inline(always)]
+    pub fn close<const KEYED: bool>(&mut self, body: &mut [u8], at: usize, size: usize) -> Option<()> {
+        let delta = self.count;
+        let key = if KEYED { length_of(self.key.len()) + self.key.len() } else { 1 };
+        let around = 2 + length_of(delta) + key + length_of(size);
+        let record = around + size + 1;
+        let head = length_of(record) + around;
+        let from = at - self.filled;
+        let out = body.get_mut(self.filled..self.filled + size + 1 + head.max(from))?;
+        if head != from {
+            out.copy_within(from..from + size, head);
+        }
+        let rest = put(out, record);
+        rest[..2].fill(0); // attributes, timestamp delta
+        let rest = put(&mut rest[2..], delta);
+        let rest = if KEYED {
+            let (key, rest) = put(rest, self.key.len()).split_at_mut(self.key.len());
+            key.copy_from_slice(&self.key);
+            rest
+        } else {
+            rest[0] = 1; // null
+            &mut rest[1..]
+        };
+        put(rest, size);
+        let stop = head + size;
+        out[stop] = 0; // no headers
+        if self.count == self.room {
+            self.more_rows();
+        }
+        let row = self.count;
+        self.value_bytes += size;
+        self.values.stops[row] = (self.filled + stop) as u32;
+        self.values.ends[row] = self.value_bytes as u32;
+        self.row_ends[row] = self.end as u32;
+        self.row_lines[row] = self.lines as u32;
+        if let (true, Some(keys)) = (KEYED, &mut self.keys) {
+            self.key_bytes += self.key.len();
+            keys.stops[row] = (self.filled + head - length_of(size)) as u32;
+            keys.ends[row] = self.key_bytes as u32;
+        }
+        self.count += 1;
+        self.head = head;
+        self.filled += stop + 1;
+        Some(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn more_rows(&mut self) {
+        let (filled, rows) = (self.count, self.count * 2 + 16);
+        self.values.grow(rows, filled);
+        if let Some(keys) = &mut self.keys {
+            keys.grow(rows, filled);
+        }
+        self.row_ends.grow(rows, filled);
+        self.row_lines.grow(rows, filled);
+        self.room = rows;
     }
 }

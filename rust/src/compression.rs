@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 
+use crate::pool::Pooled;
+
 /// The value is the code in a batch's attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i16)]
@@ -26,71 +28,83 @@ const XERIAL_BLOCK: usize = 32 << 10;
 
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 1;
+/// Zstandard's blocks become 128 KiB at most, and take at least 3 bytes and one.
+const MOST_ZSTD_GAINS: usize = 32 << 10;
 
 thread_local! {
     /// Contexts hold some 100 KiB that would be cleared anew for each batch. The level is that of the last use.
     static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+    static UNZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
     static SNAPPY: RefCell<snap::raw::Encoder> = RefCell::new(snap::raw::Encoder::new());
 }
 
-/// Compress to `out`, from `at` on; `out` is made as long as it has to be, and what was in it is lost. Gives the
-/// compressed size. `level` means what the codec's library says; None: the default.
-pub fn compress(data: &[u8], codec: Codec, level: Option<i32>, out: &mut Vec<u8>, at: usize) -> Result<usize, String> {
+/// What `data` of that size becomes at most.
+pub fn bound(size: usize, codec: Codec) -> usize {
+    match codec {
+        Codec::None => size,
+        Codec::Zstd => zstd::zstd_safe::compress_bound(size),
+        Codec::Snappy => {
+            XERIAL_HEADER.len() + size.div_ceil(XERIAL_BLOCK) * (4 + snap::raw::max_compress_len(XERIAL_BLOCK))
+        }
+        // Blocks are stored as they are where they would become longer.
+        Codec::Gzip | Codec::Lz4 => size + size / 512 + 1024,
+    }
+}
+
+/// Compress to the front of `out`, which is as long as the bound. Gives the compressed size. `level` means what the
+/// codec's library says; None: the default.
+pub fn compress(data: &[u8], codec: Codec, level: Option<i32>, out: &mut [u8]) -> Result<usize, String> {
     let result = match codec {
-        Codec::Zstd => zstd_into(data, level.unwrap_or(ZSTD_LEVEL), out, at),
-        Codec::Snappy => snappy_into(data, out, at),
+        Codec::Zstd => zstd_into(data, level.unwrap_or(ZSTD_LEVEL), out),
+        Codec::Snappy => snappy_into(data, out),
         _ => {
-            out.clear();
-            out.resize(at, 0);
+            let room = out.len();
+            let mut rest = out;
             match codec {
-                Codec::Gzip => gzip_into(data, level, out),
-                Codec::Lz4 => lz4_into(data, level, out),
-                _ => out.write_all(data),
+                Codec::Gzip => gzip_into(data, level, &mut rest),
+                Codec::Lz4 => lz4_into(data, level, &mut rest),
+                _ => rest.write_all(data),
             }
-            .map(|()| out.len() - at)
+            .map(|()| room - rest.len())
         }
     };
     result.map_err(|error| error.to_string())
 }
 
-fn zstd_into(data: &[u8], level: i32, out: &mut Vec<u8>, at: usize) -> io::Result<usize> {
-    crate::scratch::stretch(out, at + zstd::zstd_safe::compress_bound(data.len()));
+fn zstd_into(data: &[u8], level: i32, out: &mut [u8]) -> io::Result<usize> {
     ZSTD.with_borrow_mut(|kept| {
         if kept.as_ref().is_none_or(|(known, _)| *known != level) {
             *kept = Some((level, zstd::bulk::Compressor::new(level)?));
         }
         match kept {
-            Some((_, compressor)) => compressor.compress_to_buffer(data, &mut out[at..]),
+            Some((_, compressor)) => compressor.compress_to_buffer(data, out),
             None => Ok(0),
         }
     })
 }
 
 /// The framing of xerial's SnappyOutputStream: a header, then blocks of raw snappy with their lengths.
-fn snappy_into(data: &[u8], out: &mut Vec<u8>, at: usize) -> io::Result<usize> {
-    let blocks = data.len().div_ceil(XERIAL_BLOCK);
-    let bound = XERIAL_HEADER.len() + blocks * (4 + snap::raw::max_compress_len(XERIAL_BLOCK));
-    crate::scratch::stretch(out, at + bound);
-    let mut end = at + XERIAL_HEADER.len();
-    out[at..end].copy_from_slice(XERIAL_HEADER);
+fn snappy_into(data: &[u8], out: &mut [u8]) -> io::Result<usize> {
+    let mut end = XERIAL_HEADER.len();
+    out[..end].copy_from_slice(XERIAL_HEADER);
     SNAPPY.with_borrow_mut(|encoder| {
         for block in data.chunks(XERIAL_BLOCK) {
             let size = encoder.compress(block, &mut out[end + 4..])?;
             out[end..end + 4].copy_from_slice(&(size as i32).to_be_bytes());
             end += 4 + size;
         }
-        Ok(end - at)
+        Ok(end)
     })
 }
 
-fn gzip_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> io::Result<()> {
+fn gzip_into(data: &[u8], level: Option<i32>, out: &mut &mut [u8]) -> io::Result<()> {
     let level = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(GZIP_LEVEL);
     let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(level.min(9)));
     encoder.write_all(data)?;
     encoder.finish().map(|_| ())
 }
 
-fn lz4_into(data: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> io::Result<()> {
+fn lz4_into(data: &[u8], level: Option<i32>, out: &mut &mut [u8]) -> io::Result<()> {
     // Java's reader takes independent blocks only, and a content size in the header confuses old ones.
     let mut encoder = lz4::EncoderBuilder::new()
         .block_size(lz4::BlockSize::Max256KB)
@@ -123,30 +137,74 @@ impl From<snap::Error> for Fault {
     }
 }
 
+/// Decompressed data: the front of a buffer, and how much of it.
+pub type Unpacked = (Pooled<u8>, usize);
+
 /// At most `limit` bytes of decompressed data.
-pub fn decompress(data: &[u8], codec: Codec, limit: usize) -> Result<Vec<u8>, Fault> {
+pub fn decompress(data: &[u8], codec: Codec, limit: usize) -> Result<Unpacked, Fault> {
     match codec {
         Codec::None if data.len() > limit => Err(Fault::TooLong),
-        Codec::None => Ok(data.to_vec()),
+        Codec::None => Ok(copied(data)),
         Codec::Gzip if data.starts_with(&[0x1f, 0x8b]) => read(flate2::read::GzDecoder::new(data), data.len(), limit),
         Codec::Gzip => read(flate2::read::ZlibDecoder::new(data), data.len(), limit),
         Codec::Lz4 => unlz4(data, limit),
-        Codec::Zstd => read(zstd::stream::read::Decoder::with_buffer(data)?, data.len(), limit),
+        Codec::Zstd => unzstd(data, limit),
         Codec::Snappy => unsnappy(data, limit),
     }
 }
 
-/// All that `from` gives.
-fn read(from: impl Read, packed: usize, limit: usize) -> Result<Vec<u8>, Fault> {
-    let mut unpacked = Vec::with_capacity((packed * 4).min(limit));
-    from.take(limit as u64 + 1).read_to_end(&mut unpacked)?;
-    if unpacked.len() > limit {
-        return Err(Fault::TooLong);
-    }
-    Ok(unpacked)
+fn copied(data: &[u8]) -> Unpacked {
+    let mut unpacked = Pooled::new(data.len());
+    unpacked[..data.len()].copy_from_slice(data);
+    (unpacked, data.len())
 }
 
-fn unlz4(data: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
+/// All that `from` gives.
+fn read(mut from: impl Read, packed: usize, limit: usize) -> Result<Unpacked, Fault> {
+    let mut unpacked = Pooled::new((packed * 4).clamp(1024, limit.max(1024)));
+    let mut filled = 0;
+    loop {
+        if filled == unpacked.len() {
+            unpacked.grow(filled * 2, filled);
+        }
+        match from.read(&mut unpacked[filled..]) {
+            Ok(0) => return Ok((unpacked, filled)),
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+        if filled > limit {
+            return Err(Fault::TooLong);
+        }
+    }
+}
+
+/// A frame that says how long its content is at once; what else there may be as a stream.
+fn unzstd(data: &[u8], limit: usize) -> Result<Unpacked, Fault> {
+    use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
+    let size = match get_frame_content_size(data) {
+        Ok(Some(size)) if find_frame_compressed_size(data) == Ok(data.len()) => size,
+        _ => return read(zstd::stream::read::Decoder::with_buffer(data)?, data.len(), limit),
+    };
+    let size = usize::try_from(size).ok().filter(|size| *size <= limit).ok_or(Fault::TooLong)?;
+    // No more memory is taken for what a header says than the data can become.
+    if size / MOST_ZSTD_GAINS > data.len() {
+        return read(zstd::stream::read::Decoder::with_buffer(data)?, data.len(), limit);
+    }
+    let mut unpacked = Pooled::new(size);
+    let filled = UNZSTD.with_borrow_mut(|kept| -> io::Result<usize> {
+        if kept.is_none() {
+            *kept = Some(zstd::bulk::Decompressor::new()?);
+        }
+        match kept {
+            Some(decompressor) => decompressor.decompress_to_buffer(data, &mut unpacked[..size]),
+            None => Ok(0),
+        }
+    })?;
+    Ok((unpacked, filled))
+}
+
+fn unlz4(data: &[u8], limit: usize) -> Result<Unpacked, Fault> {
     let mut decoder = lz4::Decoder::new(data)?;
     let unpacked = read(&mut decoder, data.len(), limit)?;
     decoder.finish().1?;
@@ -154,33 +212,37 @@ fn unlz4(data: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
 }
 
 /// Xerial's framing, or raw snappy, which librdkafka writes.
-fn unsnappy(data: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
-    let mut unpacked = Vec::new();
+fn unsnappy(data: &[u8], limit: usize) -> Result<Unpacked, Fault> {
     if !data.starts_with(XERIAL_MAGIC) {
-        unsnappy_block(data, &mut unpacked, limit)?;
-        return Ok(unpacked);
+        let mut unpacked = Pooled::default();
+        let filled = unsnappy_block(data, &mut unpacked, 0, limit)?;
+        return Ok((unpacked, filled));
     }
+    let mut unpacked = Pooled::new((data.len() * 4).min(limit));
+    let mut filled = 0;
     let mut rest = data.get(XERIAL_HEADER.len()..).unwrap_or_default();
     let cut_short = || Fault::Undecodable("it ends too early".into());
     while !rest.is_empty() {
         let (length, behind) = rest.split_first_chunk::<4>().ok_or_else(cut_short)?;
         let length = u32::from_be_bytes(*length) as usize;
         let (block, behind) = behind.split_at_checked(length).ok_or_else(cut_short)?;
-        unsnappy_block(block, &mut unpacked, limit)?;
+        filled = unsnappy_block(block, &mut unpacked, filled, limit)?;
         rest = behind;
     }
-    Ok(unpacked)
+    Ok((unpacked, filled))
 }
 
-fn unsnappy_block(block: &[u8], unpacked: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
-    let start = unpacked.len();
-    let end = start + snap::raw::decompress_len(block)?;
+/// Add a block's content to the `filled` bytes; how many they are then.
+fn unsnappy_block(block: &[u8], unpacked: &mut Pooled<u8>, filled: usize, limit: usize) -> Result<usize, Fault> {
+    let end = filled + snap::raw::decompress_len(block)?;
     if end > limit {
         return Err(Fault::TooLong);
     }
-    unpacked.resize(end, 0);
-    snap::raw::Decoder::new().decompress(block, &mut unpacked[start..])?;
-    Ok(())
+    if end > unpacked.len() {
+        unpacked.grow(end.max(filled * 2), filled);
+    }
+    snap::raw::Decoder::new().decompress(block, &mut unpacked[filled..end])?;
+    Ok(end)
 }
 
 #[cfg(test)]
@@ -190,17 +252,24 @@ mod tests {
     const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
     fn packed(data: &[u8], codec: Codec) -> Vec<u8> {
-        let mut out = vec![0xaa; 7];
-        let size = compress(data, codec, None, &mut out, 7).unwrap();
-        out[7..7 + size].to_vec()
+        let mut out = vec![0xaa; bound(data.len(), codec)];
+        let size = compress(data, codec, None, &mut out).unwrap();
+        out[..size].to_vec()
+    }
+
+    fn unpacked(data: &[u8], codec: Codec) -> Vec<u8> {
+        let (unpacked, size) = decompress(data, codec, 1 << 22).unwrap();
+        unpacked[..size].to_vec()
     }
 
     #[test]
     fn what_is_compressed_is_decompressed() {
         let long: Vec<u8> = (0..300_000u32).flat_map(|number| number.to_le_bytes()).collect();
+        // What cannot be compressed becomes longer.
+        let noise: Vec<u8> = long.chunks(8).flat_map(|part| xxhash_rust::xxh3::xxh3_64(part).to_le_bytes()).collect();
         for codec in ALL {
-            for data in [&b""[..], b"x", &long] {
-                assert_eq!(decompress(&packed(data, codec), codec, 1 << 22).unwrap(), data, "{codec:?}");
+            for data in [&b""[..], b"x", &long, &noise] {
+                assert_eq!(unpacked(&packed(data, codec), codec), data, "{codec:?}");
             }
         }
     }

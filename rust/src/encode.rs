@@ -24,11 +24,10 @@ pub struct Task<'a> {
     pub last: bool,
 }
 
-/// Each row as a JSON object. `names`: the columns', as JSON has them, with their quotes. `values`: a buffer to
-/// write to.
-pub fn encode_json(task: &Task, names: &[Vec<u8>], values: Vec<u8>) -> Columns {
+/// Each row as a JSON object. `names`: the columns', as JSON has them, with their quotes.
+pub fn encode_json(task: &Task, names: &[Vec<u8>]) -> Columns {
     let leads = leads(names);
-    let mut columns = task.columns(values);
+    let mut columns = task.columns();
     let mut exact = Exact::new(task, Some(&leads));
     let suspect = simdutf8::basic::from_utf8(task.data).is_err();
     let fused = Fused::new(task.marks(), &leads, suspect).filter(|_| task.dialect.is_simple());
@@ -37,7 +36,7 @@ pub fn encode_json(task: &Task, names: &[Vec<u8>], values: Vec<u8>) -> Columns {
         return columns;
     };
     let mut spans = vec![Span::default(); task.width];
-    let mut take_key = |spans: &[Span], columns: &mut Columns| task.take_key(spans, columns);
+    let mut take_key = |spans: &[Span], key: &mut Vec<u8>| task.take_key(spans, key);
     columns.make_room(ROOM.max(task.data.len() * 2));
     task.windows(&mut columns, exact, |window, columns| {
         if task.keys.is_empty() {
@@ -50,8 +49,8 @@ pub fn encode_json(task: &Task, names: &[Vec<u8>], values: Vec<u8>) -> Columns {
 }
 
 /// Each row's own bytes, without line end.
-pub fn encode_raw(task: &Task, values: Vec<u8>) -> Columns {
-    let mut columns = task.columns(values);
+pub fn encode_raw(task: &Task) -> Columns {
+    let mut columns = task.columns();
     let mut exact = Exact::new(task, None);
     if !task.dialect.is_simple() || task.width == 0 {
         while exact.row(&mut columns) {}
@@ -59,7 +58,7 @@ pub fn encode_raw(task: &Task, values: Vec<u8>) -> Columns {
     }
     let plain = Plain { marks: task.marks(), width: task.width };
     let mut spans = vec![Span::default(); task.width];
-    let mut take_key = |spans: &[Span], columns: &mut Columns| task.take_key(spans, columns);
+    let mut take_key = |spans: &[Span], key: &mut Vec<u8>| task.take_key(spans, key);
     task.windows(&mut columns, exact, |window, columns| {
         if task.keys.is_empty() {
             plain.run::<false>(window, columns, &mut spans, &mut take_key)
@@ -75,18 +74,8 @@ impl Task<'_> {
         Marks { delimiter: self.dialect.delimiter, quote: self.dialect.quote }
     }
 
-    /// No rows yet, and room for some.
-    fn columns(&self, values: Vec<u8>) -> Columns {
-        let rows = self.data.len() / 64 + 16;
-        let key_rows = if self.keys.is_empty() { 0 } else { rows };
-        Columns {
-            values,
-            value_ends: Vec::with_capacity(rows),
-            key_ends: Vec::with_capacity(key_rows),
-            row_ends: Vec::with_capacity(rows),
-            row_lines: Vec::with_capacity(rows),
-            ..Columns::default()
-        }
+    fn columns(&self) -> Columns {
+        Columns::new(self.data.len() / 64 + 16, !self.keys.is_empty())
     }
 
     /// All rows by the fast way, but for those that it leaves to the exact machine. What it cannot see at the end of
@@ -94,13 +83,19 @@ impl Task<'_> {
     fn windows(&self, columns: &mut Columns, mut exact: Exact, mut fast: impl FnMut(Window, &mut Columns) -> Stop) {
         let mut tail = Vec::new();
         let mut window = Window { bytes: self.data, offset: 0 };
-        while columns.end < self.data.len() {
+        while columns.rows.end < self.data.len() {
             match fast(window, columns) {
-                Stop::Full => columns.make_room((columns.values.len() - columns.filled) * 2 + ROOM),
-                Stop::Done if tail.is_empty() && columns.end < self.data.len() => {
-                    tail.extend_from_slice(&self.data[columns.end..]);
+                Stop::Full => {
+                    let (filled, end) = (columns.rows.filled, columns.rows.end);
+                    // As the rest will take if it is like what is done, but more than there was.
+                    let rest = (self.data.len() - end) as u64 * filled as u64 / end.max(1) as u64;
+                    columns.make_room((columns.body.len() - filled) * 2 + ROOM.max(rest as usize));
+                }
+                Stop::Done if tail.is_empty() && columns.rows.end < self.data.len() => {
+                    let end = columns.rows.end;
+                    tail.extend_from_slice(&self.data[end..]);
                     tail.resize(tail.len() + BLOCK + MARGIN, 0);
-                    window = Window { bytes: &tail, offset: columns.end };
+                    window = Window { bytes: &tail, offset: end };
                 }
                 _ if exact.row(columns) => {}
                 _ => return,
@@ -108,21 +103,20 @@ impl Task<'_> {
         }
     }
 
-    /// Add the key of the row whose fields are `spans`.
-    fn take_key(&self, spans: &[Span], columns: &mut Columns) {
-        let mut field = Vec::new();
+    /// The key of the row whose fields are `spans`.
+    fn take_key(&self, spans: &[Span], key: &mut Vec<u8>) {
+        key.clear();
         if let [column] = self.keys {
-            self.content(spans[*column], &mut columns.keys);
-        } else {
-            for (place, &column) in self.keys.iter().enumerate() {
-                columns.keys.push(if place == 0 { b'[' } else { b',' });
-                field.clear();
-                self.content(spans[column], &mut field);
-                quote(&field, &mut columns.keys);
-            }
-            columns.keys.push(b']');
+            return self.content(spans[*column], key);
         }
-        columns.key_ends.push(columns.keys.len() as u32);
+        let mut field = Vec::new();
+        for (place, &column) in self.keys.iter().enumerate() {
+            key.push(if place == 0 { b'[' } else { b',' });
+            field.clear();
+            self.content(spans[column], &mut field);
+            quote(&field, key);
+        }
+        key.push(b']');
     }
 
     /// A field's content, doubled quotes made single.
@@ -155,23 +149,23 @@ impl<'a> Exact<'a> {
 
     /// Read the row at `columns.end`; false where there is no whole one.
     fn row(&mut self, columns: &mut Columns) -> bool {
-        let (data, start) = (self.task.data, columns.end);
+        let (data, start) = (self.task.data, columns.rows.end);
         if start == data.len() {
             return false;
         }
         let Some(row) = self.machine.read(data, start, self.task.last, &mut self.fields) else {
             return false;
         };
-        let line = columns.lines;
-        columns.lines += count_lines(&data[start..row.end]);
-        columns.end = row.end;
+        let line = columns.rows.lines;
+        columns.rows.lines += count_lines(&data[start..row.end]);
+        columns.rows.end = row.end;
         if !row.is_record {
             return true;
         }
         let end = row.content_end;
         match self.refusal(start, row) {
             Some(reason) => {
-                let index = columns.value_ends.len();
+                let index = columns.rows.count;
                 columns.bad.push(Refused { index, start, end, line, reason });
             }
             None => self.add(&data[start..end], columns),
@@ -197,37 +191,32 @@ impl<'a> Exact<'a> {
     }
 
     fn add(&mut self, content: &[u8], columns: &mut Columns) {
-        match self.leads {
-            None => columns.append(content),
-            Some(leads) => {
-                self.value.clear();
-                for (column, lead) in leads.iter().enumerate() {
-                    // `quote` writes the quotes that leads have too.
-                    let whole = lead.bytes();
-                    let before = &whole[usize::from(column > 0)..whole.len() - 1];
-                    self.value.extend_from_slice(before);
-                    quote(self.fields.get(column), &mut self.value);
-                }
-                self.value.push(b'}');
-                columns.append(&self.value);
-            }
+        self.take_key(&mut columns.rows.key);
+        let Some(leads) = self.leads else { return columns.add(content) };
+        self.value.clear();
+        for (column, lead) in leads.iter().enumerate() {
+            // `quote` writes the quotes that leads have too.
+            let whole = lead.bytes();
+            let before = &whole[usize::from(column > 0)..whole.len() - 1];
+            self.value.extend_from_slice(before);
+            quote(self.fields.get(column), &mut self.value);
         }
-        columns.close_row(columns.end, columns.lines);
-        if !self.task.keys.is_empty() {
-            self.add_key(columns);
-        }
+        self.value.push(b'}');
+        columns.add(&self.value);
     }
 
-    fn add_key(&self, columns: &mut Columns) {
-        if let [column] = self.task.keys {
-            columns.keys.extend_from_slice(self.fields.get(*column));
-        } else {
-            for (place, &column) in self.task.keys.iter().enumerate() {
-                columns.keys.push(if place == 0 { b'[' } else { b',' });
-                quote(self.fields.get(column), &mut columns.keys);
+    fn take_key(&self, key: &mut Vec<u8>) {
+        key.clear();
+        match self.task.keys {
+            [] => {}
+            [column] => key.extend_from_slice(self.fields.get(*column)),
+            all => {
+                for (place, &column) in all.iter().enumerate() {
+                    key.push(if place == 0 { b'[' } else { b',' });
+                    quote(self.fields.get(column), key);
+                }
+                key.push(b']');
             }
-            columns.keys.push(b']');
         }
-        columns.key_ends.push(columns.keys.len() as u32);
     }
 }

@@ -5,7 +5,7 @@
 
 use wide::u8x16;
 
-use crate::columns::Columns;
+use crate::columns::{Columns, Rows};
 use crate::dialect::{CR, LF};
 use crate::index::{Marks, Window};
 use crate::json::{Lead, ESCAPES};
@@ -51,21 +51,21 @@ impl<'a> Fused<'a> {
         Some(Self { delimiter: marks.delimiter, quote, first, others, suspect })
     }
 
-    /// Encode rows from `columns.end` on. `KEYED`: `take_key` is called for each row, with a span for each column.
+    /// Encode rows from `columns.rows.end` on. `KEYED`: `take_key` gives each row's key, of a span for each
+    /// column.
     pub fn run<const KEYED: bool>(
         &self,
         window: Window,
         columns: &mut Columns,
         spans: &mut [Span],
-        take_key: &mut impl FnMut(&[Span], &mut Columns),
+        take_key: &mut impl FnMut(&[Span], &mut Vec<u8>),
     ) -> Stop {
-        let mut values = std::mem::take(&mut columns.values);
+        let Columns { body, rows, .. } = columns;
         let stop = if self.quote == u16::from(b'"') || self.quote == u16::MAX {
-            self.rows::<KEYED, true>(window, &mut values, columns, spans, take_key)
+            self.rows::<KEYED, true>(window, body, rows, spans, take_key)
         } else {
-            self.rows::<KEYED, false>(window, &mut values, columns, spans, take_key)
+            self.rows::<KEYED, false>(window, body, rows, spans, take_key)
         };
-        columns.values = values;
         match stop {
             Err(stop) => stop,
             Ok(never) => match never {},
@@ -77,25 +77,26 @@ impl<'a> Fused<'a> {
     fn rows<const KEYED: bool, const USUAL: bool>(
         &self,
         window: Window,
-        values: &mut [u8],
-        columns: &mut Columns,
+        body: &mut [u8],
+        rows: &mut Rows,
         spans: &mut [Span],
-        take_key: &mut impl FnMut(&[Span], &mut Columns),
+        take_key: &mut impl FnMut(&[Span], &mut Vec<u8>),
     ) -> Result<std::convert::Infallible, Stop> {
         let end = window.offset + window.bytes.len();
-        let room = values.len();
-        let mut src = window.bytes.get(columns.end - window.offset..).ok_or(Stop::Done)?;
-        let mut dst = &mut values[columns.filled..];
+        let room = body.len();
+        let mut src = window.bytes.get(rows.end - window.offset..).ok_or(Stop::Done)?;
         loop {
             let first = *src.first().ok_or(Stop::Done)?;
             if first == LF || first == CR {
                 src = after_line_end(src);
-                columns.end = end - src.len();
-                columns.lines += 1;
+                rows.end = end - src.len();
+                rows.lines += 1;
                 continue;
             }
             let mut lines = 0;
             let mut others = self.others.iter();
+            let value_at = rows.value_at();
+            let mut dst = body.get_mut(value_at..).ok_or(Stop::Full)?;
             dst = self.first.put(dst).ok_or(Stop::Full)?;
             loop {
                 let opened = *src.first().ok_or(Stop::Done)?;
@@ -120,18 +121,22 @@ impl<'a> Fused<'a> {
                 return Err(Stop::Odd);
             }
             if self.suspect {
-                let row = &window.bytes[columns.end - window.offset..row_end - window.offset];
+                let row = &window.bytes[rows.end - window.offset..row_end - window.offset];
                 simdutf8::basic::from_utf8(row).map_err(|_| Stop::Odd)?;
             }
             let (closing, rest) = dst.split_first_chunk_mut::<2>().ok_or(Stop::Full)?;
             *closing = *b"\"}";
-            (src, dst) = (after_line_end(src), rest);
-            columns.filled = room - dst.len();
-            columns.end = end - src.len();
-            columns.lines += lines + 1;
-            columns.close_row(columns.end, columns.lines);
+            let size = room - rest.len() - value_at;
             if KEYED {
-                take_key(spans, columns);
+                take_key(spans, &mut rows.key);
+            }
+            let (before, lines_before) = (rows.end, rows.lines);
+            src = after_line_end(src);
+            rows.end = end - src.len();
+            rows.lines += lines + 1;
+            if rows.close::<KEYED>(body, value_at, size).is_none() {
+                (rows.end, rows.lines) = (before, lines_before);
+                return Err(Stop::Full);
             }
         }
     }

@@ -1,22 +1,25 @@
 //! The native kernel: equal to `csv2kafka/kernel/_python` in every result, and many times as fast.
 //!
-//! `boundary` finds record ends, `encode` makes columns of rows, `digest` hashes them, `pack` and `unpack` are
-//! Kafka's record batch. None of them knows Python; `python` is the only place that does.
+//! `boundary` finds record ends, `encode` makes rows of a chunk, `digest` hashes them, `compare` compares them, `pack`
+//! and `unpack` are Kafka's record batch. Rows are written once, as the records of a batch (`held`), in a buffer that
+//! is used again (`pool`). None of them knows Python; `python` is the only place that does.
 #![forbid(unsafe_code)]
 
 pub mod boundary;
 pub mod columns;
+pub mod compare;
 pub mod compression;
 pub mod dialect;
 pub mod digest;
 pub mod encode;
 pub mod fused;
+pub mod held;
 pub mod index;
 pub mod json;
 pub mod pack;
 pub mod plain;
+pub mod pool;
 pub mod rows;
-pub mod scratch;
 pub mod unpack;
 pub mod varint;
 

@@ -1,7 +1,8 @@
 //! Rows to a whole Kafka record batch, with room for what is only known when it is sent: see `_python/pack.py`.
 
-use crate::compression::{compress, Codec};
-use crate::scratch::{self, Use};
+use crate::compression::{bound, compress, Codec};
+use crate::held::Selection;
+use crate::pool::Pooled;
 use crate::varint::{length_of, put};
 
 pub const HEADER_BYTES: usize = 61;
@@ -14,49 +15,15 @@ const LAST_DELTA_AT: usize = 23;
 const PRODUCER_AT: usize = 43;
 const COUNT_AT: usize = 57;
 
-/// Consecutive rows of a column: its buffer, where the first begins, and where each ends.
-pub struct Column<'a> {
-    data: &'a [u8],
-    start: usize,
-    ends: &'a [u32],
-}
-
-impl<'a> Column<'a> {
-    /// None where the ends do not rise, or lie behind the data.
-    pub fn new(data: &'a [u8], start: u32, ends: &'a [u32]) -> Option<Self> {
-        let rising = ends.iter().try_fold(start, |before, &end| (before <= end).then_some(end));
-        let fits = rising? as usize <= data.len();
-        fits.then_some(Self { data, start: start as usize, ends })
-    }
-
-    pub fn rows(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
-        let mut start = self.start;
-        self.ends.iter().map(move |&end| {
-            let row = &self.data[start..end as usize];
-            start = end as usize;
-            row
-        })
-    }
-
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-}
-
 /// A batch's records before compression: their size is known before they are written.
 pub struct Body<'a> {
-    values: &'a Column<'a>,
-    keys: Option<&'a Column<'a>>,
+    rows: &'a Selection<'a>,
     pub size: usize,
 }
 
 impl<'a> Body<'a> {
-    pub fn new(values: &'a Column<'a>, keys: Option<&'a Column<'a>>) -> Self {
-        let mut body = Self { values, keys, size: 0 };
+    pub fn new(rows: &'a Selection<'a>) -> Self {
+        let mut body = Self { rows, size: 0 };
         let mut size = 0;
         body.each(|delta, key, value| {
             let record = record_size(delta, key, value);
@@ -83,14 +50,10 @@ impl<'a> Body<'a> {
 
     #[inline(always)]
     fn each(&self, mut work: impl FnMut(usize, Option<&[u8]>, &[u8])) {
-        match self.keys {
-            None => self.values.rows().enumerate().for_each(|(delta, value)| work(delta, None, value)),
-            Some(keys) => self
-                .values
-                .rows()
-                .zip(keys.rows())
-                .enumerate()
-                .for_each(|(delta, (value, key))| work(delta, Some(key), value)),
+        let values = self.rows.values.rows().enumerate();
+        match &self.rows.keys {
+            None => values.for_each(|(delta, value)| work(delta, None, value)),
+            Some(keys) => values.zip(keys.rows()).for_each(|((delta, value), key)| work(delta, Some(key), value)),
         }
     }
 }
@@ -108,17 +71,11 @@ fn copy<'a>(out: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
     rest
 }
 
-/// A compressed batch, header and all: the front of a buffer of the thread's, which is to be given back, and how
-/// much of it.
-pub fn compressed(body: &Body, codec: Codec, level: Option<i32>) -> Result<(Vec<u8>, usize), String> {
-    let mut plain = scratch::take(Use::Body);
-    scratch::stretch(&mut plain, body.size);
-    body.write(&mut plain[..body.size]);
-    let mut packed = scratch::take(Use::Packed);
-    let size = compress(&plain[..body.size], codec, level, &mut packed, HEADER_BYTES);
-    scratch::give_back(Use::Body, plain);
-    let end = HEADER_BYTES + size?;
-    write_header(&mut packed[..end], body.values.len(), codec);
+/// A batch of `count` rows, header and all, of its body: the front of a buffer, and how much of it.
+pub fn compressed(body: &[u8], count: usize, codec: Codec, level: Option<i32>) -> Result<(Pooled<u8>, usize), String> {
+    let mut packed = Pooled::new(HEADER_BYTES + bound(body.len(), codec));
+    let end = HEADER_BYTES + compress(body, codec, level, &mut packed[HEADER_BYTES..])?;
+    write_header(&mut packed[..end], count, codec);
     Ok((packed, end))
 }
 
@@ -139,14 +96,16 @@ pub fn write_header(batch: &mut [u8], count: usize, codec: Codec) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::held::Column;
 
     #[test]
     fn a_body_has_the_size_it_says() {
         let data = vec![b'x'; 100_000];
         let ends: Vec<u32> = (0..1000).map(|row| row * 100).collect();
-        let column = Column::new(&data, 0, &ends).unwrap();
-        for keys in [None, Some(&column)] {
-            let body = Body::new(&column, keys);
+        let values = Column::new(&data, 0, &ends).unwrap();
+        for keys in [None, Some(values)] {
+            let rows = Selection { values, keys };
+            let body = Body::new(&rows);
             let mut out = vec![0xee; body.size];
             body.write(&mut out);
             assert_eq!(out[out.len() - 1], 0);

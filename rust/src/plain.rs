@@ -11,13 +11,13 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Encode rows from `columns.end` on; never `Stop::Full`. `KEYED`: as for `Fused`.
+    /// Encode rows from `columns.rows.end` on; never `Stop::Full`. `KEYED`: as for `Fused`.
     pub fn run<const KEYED: bool>(
         &self,
         window: Window,
         columns: &mut Columns,
         spans: &mut [Span],
-        take_key: &mut impl FnMut(&[Span], &mut Columns),
+        take_key: &mut impl FnMut(&[Span], &mut Vec<u8>),
     ) -> Stop {
         let src = window.bytes;
         // No byte is equal to a quote that there is not.
@@ -26,7 +26,7 @@ impl Plain {
         let span =
             |start, end, quoted| Span { start: window.offset + start, end: window.offset + end, quoted: quoted == 1 };
         let mut index = Index::new(self.marks);
-        let mut row = columns.end - window.offset;
+        let mut row = columns.rows.end - window.offset;
         let mut column = 0;
         let mut lines = 0;
         let mut base = row;
@@ -84,15 +84,14 @@ impl Plain {
                     return Stop::Odd;
                 }
                 let next = after_line_end(src, at);
-                columns.end = window.offset + next;
-                columns.lines += lines + 1;
+                columns.rows.end = window.offset + next;
+                columns.rows.lines += lines + 1;
                 if at > row {
-                    columns.append(&src[row..at]);
-                    columns.close_row(columns.end, columns.lines);
                     if KEYED {
                         spans[column] = span(field, at - quoted, quoted);
-                        take_key(spans, columns);
+                        take_key(spans, &mut columns.rows.key);
                     }
+                    columns.add(&src[row..at]);
                 }
                 (row, column, lines) = (next, 0, 0);
                 quoted = usize::from(is_quote(next));

@@ -13,9 +13,10 @@ use crate::columns::Columns;
 use crate::compression::{decompress, Codec, Fault};
 use crate::dialect::Dialect;
 use crate::encode::{self, Task};
-use crate::pack::{self, Body, Column, HEADER_BYTES};
-use crate::scratch::{self, Use};
-use crate::{digest as hash, unpack};
+use crate::held::{Column, Held, Selection};
+use crate::pack::{self, Body, HEADER_BYTES};
+use crate::pool::Pooled;
+use crate::{compare, digest as hash, unpack};
 
 pyo3::create_exception!(_rust, Undecodable, PyValueError, "Not data of that codec.");
 pyo3::create_exception!(_rust, TooLong, PyValueError, "More decompressed data than is allowed.");
@@ -103,18 +104,65 @@ fn find_boundary_exact(data: &Bound<PyAny>, marks: Marks, end: Option<usize>, la
     Ok(data.py().detach(|| find_exact(bytes, &dialect(marks), stop, last)))
 }
 
-type Ends<'py> = Bound<'py, PyBytes>;
+type Numbers<'py> = Bound<'py, PyBytes>;
+
+fn ends<'py>(py: Python<'py>, column: &[u32]) -> Numbers<'py> {
+    PyBytes::new(py, bytemuck::cast_slice(column))
+}
+
+/// Rows that stay here: Python's bytes are made of them when they are asked for.
+#[pyclass(frozen)]
+struct Rows(Held);
+
+#[pymethods]
+impl Rows {
+    /// Bytes of values and keys together.
+    #[getter]
+    fn size(&self) -> usize {
+        let last = |ends: &[u32]| ends.last().map_or(0, |end| *end as usize);
+        last(self.0.value_ends()) + self.0.key_ends().map_or(0, last)
+    }
+
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        side_by_side(py, self.all()?.values, self.0.value_ends())
+    }
+
+    fn value_ends<'py>(&self, py: Python<'py>) -> Numbers<'py> {
+        ends(py, self.0.value_ends())
+    }
+
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let (keys, ends) = (self.all()?.keys, self.0.key_ends());
+        keys.zip(ends).map(|(keys, ends)| side_by_side(py, keys, ends)).transpose()
+    }
+
+    fn key_ends<'py>(&self, py: Python<'py>) -> Option<Numbers<'py>> {
+        self.0.key_ends().map(|column| ends(py, column))
+    }
+}
+
+impl Rows {
+    fn all(&self) -> PyResult<Selection<'_>> {
+        self.0.rows(0, self.0.count).ok_or_else(|| PyValueError::new_err("rows that are not there"))
+    }
+}
+
+fn side_by_side<'py>(py: Python<'py>, column: Column, ends: &[u32]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, ends.last().copied().unwrap_or(0) as usize, |out| {
+        py.detach(|| {
+            let mut at = 0;
+            for row in column.rows() {
+                out[at..at + row.len()].copy_from_slice(row);
+                at += row.len();
+            }
+        });
+        Ok(())
+    })
+}
+
+// rows, row ends, row lines, refused rows, end, lines
+type Encoded<'py> = (Rows, Numbers<'py>, Numbers<'py>, Vec<Bad>, usize, usize);
 type Bad = (usize, usize, usize, usize, String);
-type Encoded<'py> = (
-    Bound<'py, PyBytes>,
-    Ends<'py>,
-    Option<(Bound<'py, PyBytes>, Ends<'py>)>,
-    Ends<'py>,
-    Ends<'py>,
-    Vec<Bad>,
-    usize,
-    usize,
-);
 
 #[pyfunction]
 fn encode_json<'py>(
@@ -127,7 +175,7 @@ fn encode_json<'py>(
 ) -> PyResult<Encoded<'py>> {
     let names: Vec<Vec<u8>> = names.iter().map(|name| name.to_vec()).collect();
     let width = names.len();
-    encoded(data, marks, shown_delimiter, width, &keys, last, |task, values| encode::encode_json(task, &names, values))
+    encoded(data, marks, shown_delimiter, width, &keys, last, |task| encode::encode_json(task, &names))
 }
 
 #[pyfunction]
@@ -149,7 +197,7 @@ fn encoded<'py>(
     width: usize,
     keys: &[usize],
     last: bool,
-    encode: impl FnOnce(&Task, Vec<u8>) -> Columns + Send,
+    encode: impl FnOnce(&Task) -> Columns + Send,
 ) -> PyResult<Encoded<'py>> {
     let py = data.py();
     let input = Input::new(data)?;
@@ -158,43 +206,81 @@ fn encoded<'py>(
         return Err(PyValueError::new_err(format!("key columns {keys:?} of {width} columns")));
     }
     let task = Task { data, dialect: dialect(marks), shown_delimiter, width, keys, last };
-    let columns = py.detach(|| encode(&task, scratch::take(Use::Values)));
-    if [data.len(), columns.filled, columns.keys.len()].iter().any(|size| u32::try_from(*size).is_err()) {
+    let mut columns = py.detach(|| encode(&task));
+    if !columns.fits() {
         return Err(PyOverflowError::new_err("a column of more than 4 GiB"));
     }
-    let result = (
-        PyBytes::new(py, &columns.values[..columns.filled]),
-        ends(py, &columns.value_ends),
-        (!keys.is_empty()).then(|| (PyBytes::new(py, &columns.keys), ends(py, &columns.key_ends))),
-        ends(py, &columns.row_ends),
-        ends(py, &columns.row_lines),
-        columns.bad.into_iter().map(|row| (row.index, row.start, row.end, row.line, row.reason)).collect(),
-        columns.end,
-        columns.lines,
-    );
-    scratch::give_back(Use::Values, columns.values);
-    Ok(result)
+    let (end, lines, bad) = (columns.rows.end, columns.rows.lines, std::mem::take(&mut columns.bad));
+    let (held, row_ends, row_lines) = columns.finish();
+    let count = held.count;
+    Ok((
+        Rows(held),
+        ends(py, &row_ends[..count]),
+        ends(py, &row_lines[..count]),
+        bad.into_iter().map(|row| (row.index, row.start, row.end, row.line, row.reason)).collect(),
+        end,
+        lines,
+    ))
 }
 
-fn ends<'py>(py: Python<'py>, column: &[u32]) -> Ends<'py> {
-    PyBytes::new(py, bytemuck::cast_slice(column))
+/// Rows as Python has them: `Rows`, or a tuple of values, their ends, keys and their ends.
+enum Given<'py> {
+    Held(Bound<'py, Rows>),
+    Plain(Plain<'py>, Option<Plain<'py>>),
 }
 
-/// Rows of a column that Python holds.
-struct Held<'py> {
+impl<'py> Given<'py> {
+    /// For the rows `first` to `last`; of others no more is taken than is needed.
+    fn new(rows: &Bound<'py, PyAny>, first: usize, last: usize) -> PyResult<Self> {
+        if last < first {
+            return Err(PyValueError::new_err(format!("rows {first} to {last}")));
+        }
+        if let Ok(rows) = rows.cast::<Rows>() {
+            return Ok(Given::Held(rows.clone()));
+        }
+        type Columns<'py> =
+            (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+        let (values, value_ends, keys, key_ends): Columns = rows.extract()?;
+        let keys = keys.zip(key_ends).map(|(keys, ends)| Plain::new(&keys, &ends, first, last));
+        Ok(Given::Plain(Plain::new(&values, &value_ends, first, last)?, keys.transpose()?))
+    }
+
+    fn held(&self) -> Option<&Held> {
+        match self {
+            Given::Held(rows) => Some(&rows.get().0),
+            Given::Plain(..) => None,
+        }
+    }
+
+    fn rows(&self, first: usize, last: usize) -> PyResult<Selection<'_>> {
+        match self {
+            Given::Held(rows) => {
+                let held = &rows.get().0;
+                held.rows(first, last).ok_or_else(|| outside(first, last, held.count))
+            }
+            Given::Plain(values, keys) => {
+                Ok(Selection { values: values.column()?, keys: keys.as_ref().map(Plain::column).transpose()? })
+            }
+        }
+    }
+}
+
+fn outside(first: usize, last: usize, count: usize) -> PyErr {
+    PyValueError::new_err(format!("rows {first} to {last} of {count}"))
+}
+
+/// Some rows of a column that Python holds, side by side.
+struct Plain<'py> {
     data: Input<'py>,
     start: u32,
     ends: Vec<u32>,
 }
 
-impl<'py> Held<'py> {
+impl<'py> Plain<'py> {
     fn new(data: &Bound<'py, PyAny>, ends: &Bound<'py, PyAny>, first: usize, last: usize) -> PyResult<Self> {
-        if last < first {
-            return Err(PyValueError::new_err(format!("rows {first} to {last}")));
-        }
         let before = first.saturating_sub(1);
         let mut wanted = numbers(ends, before, last)?;
-        let start = if first == 0 { 0 } else { wanted[0] };
+        let start = if first == 0 { 0 } else { *wanted.first().ok_or_else(|| outside(first, last, 0))? };
         wanted.drain(..usize::from(first > 0));
         Ok(Self { data: Input::new(data)?, start, ends: wanted })
     }
@@ -207,87 +293,91 @@ impl<'py> Held<'py> {
 
 /// The numbers `first..last` of a column: a buffer of uint32, or (an empty array is not aligned) any sequence.
 fn numbers(column: &Bound<PyAny>, first: usize, last: usize) -> PyResult<Vec<u32>> {
-    let outside = |size| PyValueError::new_err(format!("rows {first} to {last} of {size}"));
     if let Ok(buffer) = PyBuffer::<u32>::get(column) {
         let all = cells(column.py(), &buffer)?;
-        let wanted = all.get(first..last).ok_or_else(|| outside(all.len()))?;
+        let wanted = all.get(first..last).ok_or_else(|| outside(first, last, all.len()))?;
         return Ok(wanted.iter().map(ReadOnlyCell::get).collect());
     }
     let all: Vec<u32> = column.extract()?;
-    all.get(first..last).map(<[u32]>::to_vec).ok_or_else(|| outside(all.len()))
-}
-
-/// Keys and their ends, or None twice.
-fn held_keys<'py>(
-    keys: Option<&Bound<'py, PyAny>>,
-    ends: Option<&Bound<'py, PyAny>>,
-    first: usize,
-    last: usize,
-) -> PyResult<Option<Held<'py>>> {
-    keys.zip(ends).map(|(keys, ends)| Held::new(keys, ends, first, last)).transpose()
+    all.get(first..last).map(<[u32]>::to_vec).ok_or_else(|| outside(first, last, all.len()))
 }
 
 #[pyfunction]
-fn digest(
-    values: &Bound<PyAny>,
-    value_ends: &Bound<PyAny>,
-    keys: Option<&Bound<PyAny>>,
-    key_ends: Option<&Bound<PyAny>>,
-    first: usize,
-    last: usize,
-) -> PyResult<u128> {
-    let held = Held::new(values, value_ends, first, last)?;
-    let held_keys = held_keys(keys, key_ends, first, last)?;
-    let (rows, row_keys) = (held.column()?, held_keys.as_ref().map(Held::column).transpose()?);
-    Ok(values.py().detach(|| hash::digest(&rows, row_keys.as_ref())))
+fn digest(rows: &Bound<PyAny>, first: usize, last: usize) -> PyResult<u128> {
+    let given = Given::new(rows, first, last)?;
+    let selected = given.rows(first, last)?;
+    Ok(rows.py().detach(|| hash::digest(&selected)))
+}
+
+/// How many of `count` rows of `a` from `a_first` on, and of `b` from `b_first` on, are equal.
+#[pyfunction]
+fn equal_rows(a: &Bound<PyAny>, a_first: usize, b: &Bound<PyAny>, b_first: usize, count: usize) -> PyResult<usize> {
+    let (a_last, b_last) = (a_first.saturating_add(count), b_first.saturating_add(count));
+    let (one, other) = (Given::new(a, a_first, a_last)?, Given::new(b, b_first, b_last)?);
+    let (rows, others) = (one.rows(a_first, a_last)?, other.rows(b_first, b_last)?);
+    Ok(a.py().detach(|| compare::equal_rows(&rows, &others)))
 }
 
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "records as Python holds them are four columns")]
 fn pack_batch<'py>(
-    values: &Bound<'py, PyAny>,
-    value_ends: &Bound<'py, PyAny>,
-    keys: Option<&Bound<'py, PyAny>>,
-    key_ends: Option<&Bound<'py, PyAny>>,
+    rows: &Bound<'py, PyAny>,
     first: usize,
     last: usize,
     codec: u8,
     level: Option<i32>,
 ) -> PyResult<Bound<'py, PyByteArray>> {
-    let py = values.py();
+    let py = rows.py();
     let codec = Codec::from_code(codec).ok_or_else(|| PyValueError::new_err("no such codec"))?;
-    let held = Held::new(values, value_ends, first, last)?;
-    let held_keys = held_keys(keys, key_ends, first, last)?;
-    let (rows, row_keys) = (held.column()?, held_keys.as_ref().map(Held::column).transpose()?);
-    let body = py.detach(|| Body::new(&rows, row_keys.as_ref()));
-    if i32::try_from(body.size + HEADER_BYTES).is_err() {
+    let given = Given::new(rows, first, last)?;
+    let selected = given.rows(first, last)?;
+    let there = given.held().and_then(|held| held.body_of(first, last));
+    let body = py.detach(|| there.map_or_else(|| Made::Now(Body::new(&selected)), Made::Before));
+    let (size, count) = (body.size(), last - first);
+    if i32::try_from(size + HEADER_BYTES).is_err() {
         return Err(PyOverflowError::new_err("a record batch of more than 2 GiB"));
     }
     if codec == Codec::None {
-        return PyByteArray::new_with(py, HEADER_BYTES + body.size, |batch| {
+        return PyByteArray::new_with(py, HEADER_BYTES + size, |batch| {
             py.detach(|| {
-                body.write(&mut batch[HEADER_BYTES..]);
-                pack::write_header(batch, rows.len(), codec);
+                match &body {
+                    Made::Before(body) => batch[HEADER_BYTES..].copy_from_slice(body),
+                    Made::Now(body) => body.write(&mut batch[HEADER_BYTES..]),
+                }
+                pack::write_header(batch, count, codec);
             });
             Ok(())
         });
     }
-    let (packed, size) = py.detach(|| pack::compressed(&body, codec, level)).map_err(PyValueError::new_err)?;
-    let batch = PyByteArray::new(py, &packed[..size]);
-    scratch::give_back(Use::Packed, packed);
-    Ok(batch)
+    let packed = py.detach(|| match &body {
+        Made::Before(body) => pack::compressed(body, count, codec, level),
+        Made::Now(body) => {
+            let mut plain = Pooled::new(size);
+            body.write(&mut plain[..size]);
+            pack::compressed(&plain[..size], count, codec, level)
+        }
+    });
+    let (packed, size) = packed.map_err(PyValueError::new_err)?;
+    Ok(PyByteArray::new(py, &packed[..size]))
 }
 
+/// A batch's body, as it stands there already or is still to be written.
+enum Made<'a> {
+    Before(&'a [u8]),
+    Now(Body<'a>),
+}
+
+impl Made<'_> {
+    fn size(&self) -> usize {
+        match self {
+            Made::Before(body) => body.len(),
+            Made::Now(body) => body.size,
+        }
+    }
+}
+
+// rows, deltas, rows with null keys, with null values, headers
+type Unpacked<'py> = (Rows, Numbers<'py>, Vec<usize>, Vec<usize>, Vec<RowHeaders<'py>>);
 type RowHeaders<'py> = (usize, Vec<(Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>)>);
-type Unpacked<'py> = (
-    Bound<'py, PyBytes>,
-    Ends<'py>,
-    Option<(Bound<'py, PyBytes>, Ends<'py>)>,
-    Ends<'py>,
-    Vec<usize>,
-    Vec<usize>,
-    Vec<RowHeaders<'py>>,
-);
 
 /// The records of a batch whose header says `codec` and `count`; they begin at `start` and are at most `limit`
 /// bytes decompressed.
@@ -304,36 +394,28 @@ fn unpack_records<'py>(
     let input = Input::new(batch)?;
     let packed = input.bytes().get(start..).unwrap_or_default();
     let body = match count {
-        0 => Ok(Vec::new()),
+        0 => Ok((Pooled::default(), 0)),
         _ => py.detach(|| decompress(packed, codec, limit)),
     };
-    let body = body.map_err(|fault| match fault {
+    let (body, filled) = body.map_err(|fault| match fault {
         Fault::Undecodable(why) => Undecodable::new_err(why),
         Fault::TooLong => TooLong::new_err(()),
     })?;
-    let rows = py.detach(|| unpack::unpack(&body, count)).ok_or_else(|| Malformed::new_err(()))?;
-    let keyed = rows.null_keys.len() < rows.value_ends.len();
+    let unpacked = py.detach(|| unpack::unpack(body, filled, count)).ok_or_else(|| Malformed::new_err(()))?;
     let bytes = |bytes: &[u8]| PyBytes::new(py, bytes);
-    let headers = rows.headers.into_iter().map(|(row, headers)| {
-        let headers = headers.into_iter().map(|(name, value)| (bytes(name), value.map(bytes)));
-        (row, headers.collect())
+    let headers = unpacked.headers.iter().map(|(row, headers)| {
+        let headers = headers.iter().map(|(name, value)| (bytes(name), value.as_deref().map(bytes)));
+        (*row, headers.collect())
     });
-    Ok((
-        bytes(&rows.values),
-        ends(py, &rows.value_ends),
-        keyed.then(|| (bytes(&rows.keys), ends(py, &rows.key_ends))),
-        ends(py, &rows.deltas),
-        rows.null_keys,
-        rows.null_values,
-        headers.collect(),
-    ))
+    let deltas = ends(py, &unpacked.deltas[..unpacked.rows.count]);
+    Ok((Rows(unpacked.rows), deltas, unpacked.null_keys, unpacked.null_values, headers.collect()))
 }
 
 #[pymodule]
 mod _rust {
     #[pymodule_export]
     use super::{
-        digest, encode_json, encode_raw, find_boundary, find_boundary_exact, pack_batch, unpack_records, Malformed,
-        TooLong, Undecodable,
+        digest, encode_json, encode_raw, equal_rows, find_boundary, find_boundary_exact, pack_batch, unpack_records,
+        Malformed, Rows, TooLong, Undecodable,
     };
 }

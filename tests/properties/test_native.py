@@ -222,6 +222,29 @@ def test_many_threads_at_once() -> None:
         list(threads.map(work, range(200)))
 
 
+@given(tables, tables, headers, st.booleans(), st.booleans(), st.data())
+def test_comparing(
+    data: bytes, other: bytes, header: tuple[str, ...], keyed: bool, same: bool, draw: st.DataObject
+) -> None:
+    keys = (0,) if keyed and header else ()
+    left = twins.compare_encoding(data, Dialect(), header, keys, last=True)
+    right = twins.compare_encoding(data + other if same else other, Dialect(), header, keys, last=True)
+    for one, another in zip(left, right, strict=True):
+        a_first = draw.draw(st.integers(0, len(one)))
+        b_first = a_first if same and a_first <= len(another) else draw.draw(st.integers(0, len(another)))
+        count = draw.draw(st.integers(0, min(len(one) - a_first, len(another) - b_first)))
+        twins.compare_comparing(one, a_first, another, b_first, count)
+
+
+@pytest.mark.parametrize("sizes", [(5, 100, 5), (100, 20_000, 3), (3_000_000, 1, 130)])
+def test_records_whose_lengths_take_more_or_fewer_bytes_than_the_one_before(sizes: tuple[int, ...]) -> None:
+    data = b"".join(b"%d,%s\n" % (row, b"x" * sizes[row % len(sizes)]) for row in range(12)) * 40
+    for keys in ((), (0,), (1,), (1, 0)):
+        for records in twins.compare_encoding(data[: 8 << 20], Dialect(), ("a", "b"), keys, last=True):
+            twins.compare_batches(records, 0, len(records), "none")
+            twins.compare_batches(records, 1, len(records) - 1, "lz4")
+
+
 @given(st.lists(st.tuples(*[st.none() | st.binary(max_size=9)] * 2), min_size=1, max_size=5), codecs, st.data())
 def test_batches_of_others_and_broken_ones(
     rows: list[tuple[bytes | None, bytes | None]], codec: str, draw: st.DataObject

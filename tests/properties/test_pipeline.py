@@ -16,7 +16,7 @@ from csv2kafka import reading
 from csv2kafka.encoding import JsonEncoder
 from csv2kafka.errors import Csv2KafkaError, Doubt
 from csv2kafka.model import Committed, Position, ResumePoint
-from csv2kafka.reading import Reading, read_rows
+from csv2kafka.reading import Reading, as_they_are, read_rows
 from csv2kafka.testing import Crash, FakeSource, MemorySink
 from tests.pipelines import Place
 from tests.simulation.clock import simulate
@@ -161,7 +161,7 @@ async def _rows(
     objects = [obj async for obj in source.objects()]
     found: list[tuple[bytes, Position, tuple[str, ...]]] = []
     try:
-        async for item in read_rows(way, objects, start, header, lambda chunk, records: None):
+        async for item in read_rows(way, objects, start, header, as_they_are):
             values = [value for _, value in item.records.rows()]
             found += [(value, item.after(good), item.chunk.header) for good, value in enumerate(values, 1)]
     except Csv2KafkaError:

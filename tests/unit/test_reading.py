@@ -14,7 +14,7 @@ from csv2kafka import reading
 from csv2kafka.encoding import JsonEncoder
 from csv2kafka.errors import BadRow, Csv2KafkaError, DataError, Doubt
 from csv2kafka.model import Chunk, Dialect, Position, Records, SourceObject
-from csv2kafka.reading import Encoded, Reading, read_rows
+from csv2kafka.reading import Encoded, Reading, as_they_are, read_rows
 from csv2kafka.testing import Crash, FakeSource, run_virtual
 from tests.pipelines import Place, Wrapped, csv_text, source_of, values
 
@@ -59,7 +59,7 @@ async def read(
     error: Csv2KafkaError | None = None
     chunks = 0
     try:
-        async with aclosing(read_rows(way, objects, start or Position(), header, _nothing)) as encoded:
+        async with aclosing(read_rows(way, objects, start or Position(), header, as_they_are)) as encoded:
             async for item in encoded:
                 rows += [value for _, value in item.records.rows()]
                 positions = [item.after(good) for good in range(1, len(item.records) + 1)]
@@ -68,10 +68,6 @@ async def read(
     except Csv2KafkaError as raised:
         error = raised
     return Read(rows=rows, places=places, error=error, chunks=chunks)
-
-
-def _nothing(chunk: Chunk, records: Records) -> None:
-    return None
 
 
 async def _all(rows: AsyncGenerator[Encoded[None], None]) -> list[Encoded[None]]:
@@ -172,7 +168,7 @@ class TestMiscountedQuotes:
 
         source = source_of(csv_text(5))
         objects = [obj async for obj in source.objects()]
-        rows = read_rows(Reading(source=source, encoder=Wrong()), objects, Position(), (), _nothing)
+        rows = read_rows(Reading(source=source, encoder=Wrong()), objects, Position(), (), as_they_are)
         with pytest.raises(Csv2KafkaError, match="the encoder says"):
             await asyncio.wait_for(_all(rows), 10)
 
@@ -256,7 +252,7 @@ class TestBounds:
         text = b"n" * 10_000 + b"\n" + b"1\n" * 2000
         source = source_of(text, block_bytes=1 << 20)
         objects = [obj async for obj in source.objects()]
-        rows = read_rows(Reading(source=source, encoder=JsonEncoder()), objects, Position(), (), _nothing)
+        rows = read_rows(Reading(source=source, encoder=JsonEncoder()), objects, Position(), (), as_they_are)
         async with aclosing(rows):
             sizes = [len(memoryview(item.records.values)) async for item in rows]
         assert sum(sizes) > 15 << 20
@@ -269,7 +265,7 @@ class TestBounds:
     async def test_leaving_early_stops_everything(self) -> None:
         source = source_of(csv_text(7000), block_bytes=100)
         objects = [obj async for obj in source.objects()]
-        rows = read_rows(Reading(source=source, encoder=JsonEncoder()), objects, Position(), (), _nothing)
+        rows = read_rows(Reading(source=source, encoder=JsonEncoder()), objects, Position(), (), as_they_are)
         async with aclosing(rows):
             await anext(rows)
         before = source.bytes_read["rows.csv"]
@@ -317,7 +313,7 @@ class TestPlaces:
             objects: Sequence[SourceObject] = [obj async for obj in source.objects()]
             dialect_ = dialect or Dialect()
             way = Reading(source=source, encoder=JsonEncoder(dialect=dialect_), dialect=dialect_)
-            item, *_ = await _all(read_rows(way, objects, Position(), (), _nothing))
+            item, *_ = await _all(read_rows(way, objects, Position(), (), as_they_are))
             return item
 
         return asyncio.run(first())

@@ -1,6 +1,7 @@
 """The Rust kernel (``rust/``) with the same functions as the reference. ImportError where it was not built."""
 
 from csv2kafka.kernel._native.boundary import find_boundary, find_boundary_exact
+from csv2kafka.kernel._native.compare import equal_rows
 from csv2kafka.kernel._native.digest import digest
 from csv2kafka.kernel._native.encode import encode_json, encode_raw
 from csv2kafka.kernel._native.pack import pack_batch
@@ -35,6 +36,7 @@ __all__ = [
     "digest",
     "encode_json",
     "encode_raw",
+    "equal_rows",
     "find_boundary",
     "find_boundary_exact",
     "first_record",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from csv2kafka.kernel import _rust
+from csv2kafka.kernel._native.held import rows_of
 from csv2kafka.kernel._python import COMPRESSIONS
 from csv2kafka.model import Records
 
@@ -11,6 +12,4 @@ _CODES = {name: code for code, name in enumerate(COMPRESSIONS)}
 
 def pack_batch(records: Records, first: int, last: int, *, compression: str, level: int | None = None) -> bytearray:
     """See the reference's."""
-    return _rust.pack_batch(
-        records.values, records.value_ends, records.keys, records.key_ends, first, last, _CODES[compression], level
-    )
+    return _rust.pack_batch(rows_of(records), first, last, _CODES[compression], level)

@@ -7,6 +7,7 @@ from typing_extensions import Buffer
 from csv2kafka.errors import StateContradiction
 from csv2kafka.kernel import _rust
 from csv2kafka.kernel._native.columns import numbers
+from csv2kafka.kernel._native.held import NativeRows
 from csv2kafka.kernel._python import COMPRESSIONS, HEADER_BYTES, Batch
 from csv2kafka.kernel._python.compression import MAX_UNPACKED
 from csv2kafka.kernel._python.envelope import checked_header, compression_of, malformed, whole_batch
@@ -19,7 +20,7 @@ def unpack_batch(data: Buffer) -> Batch:
     header = checked_header(raw)
     codec, packed = compression_of(header), len(raw) - HEADER_BYTES
     try:
-        values, value_ends, keys, deltas, null_keys, null_values, headers = _rust.unpack_records(
+        rows, deltas, null_keys, null_values, headers = _rust.unpack_records(
             raw, HEADER_BYTES, COMPRESSIONS.index(codec), header.record_count, MAX_UNPACKED
         )
     except _rust.Undecodable as error:
@@ -29,13 +30,13 @@ def unpack_batch(data: Buffer) -> Batch:
         raise StateContradiction(message) from error
     except _rust.Malformed as error:
         raise malformed(header) from error
+    key_ends = rows.key_ends()
     return whole_batch(
         header,
         records=Records(
-            values=values,
-            value_ends=numbers(value_ends),
-            keys=keys[0] if keys else None,
-            key_ends=numbers(keys[1]) if keys else None,
+            values=NativeRows(rows),
+            value_ends=numbers(rows.value_ends()),
+            key_ends=None if key_ends is None else numbers(key_ends),
         ),
         deltas=numbers(deltas),
         null_keys=null_keys,

@@ -1,6 +1,7 @@
 """The readable reference, which any Python runs. What a native kernel does is defined here."""
 
 from csv2kafka.kernel._python.boundary import find_boundary, find_boundary_exact
+from csv2kafka.kernel._python.compare import equal_rows
 from csv2kafka.kernel._python.compression import COMPRESSIONS, DEFAULT_COMPRESSION
 from csv2kafka.kernel._python.digest import digest
 from csv2kafka.kernel._python.encode import encode_json, encode_raw
@@ -22,6 +23,7 @@ __all__ = [
     "digest",
     "encode_json",
     "encode_raw",
+    "equal_rows",
     "find_boundary",
     "find_boundary_exact",
     "first_record",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csv2kafka.model.compare import equal_rows
+from csv2kafka import kernel
 from csv2kafka.testing import records
 from csv2kafka.testing.values import Row
+
+pytestmark = pytest.mark.usefixtures("each_kernel")
 
 # Short values of two letters: equal bytes that are cut elsewhere are frequent.
 values = st.lists(st.binary(max_size=2).map(lambda data: bytes(97 + byte % 2 for byte in data)), max_size=8)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the kernel is the same for all examples
 @given(values, values, st.data(), st.sampled_from(["none", "both", "left"]))
 def test_it_counts_what_comparing_row_by_row_counts(
     left: list[bytes], right: list[bytes], data: st.DataObject, keys: str
@@ -25,14 +29,16 @@ def test_it_counts_what_comparing_row_by_row_counts(
     b: list[Row] = [(value[:1] if keys == "both" else None, value) for value in right]
     pairs = zip(a[a_first : a_first + count], b[b_first : b_first + count], strict=True)
     expected = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    assert equal_rows(records(a), a_first, records(b), b_first, count) == expected
+    assert kernel.equal_rows(records(a), a_first, records(b), b_first, count) == expected
 
 
 def test_equal_bytes_cut_elsewhere_are_not_equal() -> None:
-    assert equal_rows(records([(None, b"ab"), (None, b"c")]), 0, records([(None, b"a"), (None, b"bc")]), 0, 2) == 0
+    assert (
+        kernel.equal_rows(records([(None, b"ab"), (None, b"c")]), 0, records([(None, b"a"), (None, b"bc")]), 0, 2) == 0
+    )
 
 
 def test_a_key_counts() -> None:
     one, other = records([(b"k", b"v"), (b"k", b"v")]), records([(b"k", b"v"), (b"l", b"v")])
-    assert equal_rows(one, 0, other, 0, 2) == 1
-    assert equal_rows(one, 0, records([(None, b"v")]), 0, 1) == 0
+    assert kernel.equal_rows(one, 0, other, 0, 2) == 1
+    assert kernel.equal_rows(one, 0, records([(None, b"v")]), 0, 1) == 0

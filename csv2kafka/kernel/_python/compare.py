@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from typing_extensions import Buffer
 
-from csv2kafka.model.flow import Records
+from csv2kafka.model import Records
 
 
 def equal_rows(a: Records, a_first: int, b: Records, b_first: int, count: int) -> int:
