@@ -51,8 +51,10 @@ wheel: $(VENV)/installed
 	@CSV2KAFKA_REQUIRE_NATIVE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 
-bench:
-	@echo "There is nothing to measure yet: benchmarks/ comes with the native kernel."
+# All of it, about half an hour: make bench BENCH="--rows 200000 --rounds 1 --only csv2kafka,duckdb-kcat" for less.
+bench: $(VENV)/installed
+	@$(PIP) --editable '.[bench]'
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist rust/target *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,18 +20,16 @@ from attrs import evolve
 
 from benchmarks import charts, crash, data, machine, race, report, scaling, startup
 from benchmarks.broker import Kafka
-from benchmarks.crash import Crash
 from benchmarks.data import Table
 from benchmarks.figures import Run, summary
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.table import PEERS
 from benchmarks.race import Field
-from benchmarks.results import DEFAULT, PeerFacts, Results, bars
+from benchmarks.results import DEFAULT, Crash, PeerFacts, Results, bars
 from csv2kafka.cli.local_kafka import fetch_jars, missing_tools
 
 STARTUP = "startup"
 SLOW_PART = 4  # slow peers are killed with this part of the rows
-WARM_UP = "the broker's first work, which nobody is measured by"
 
 
 def main() -> None:
@@ -164,7 +162,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _names(known: Sequence[str]):  # type: ignore[no-untyped-def]
+def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """A list with commas, of known names."""
+
     def names(text: str) -> list[str]:
         given = text.split(",")
         if unknown := set(given) - set(known):

@@ -17,6 +17,7 @@ from benchmarks.processes import cpu_seconds, pinned
 from csv2kafka.cli.local_kafka import LocalKafka
 
 ADMIN_SECONDS = 30.0
+ASK_SECONDS = 1.0
 READ_SECONDS = 600.0
 SILENT_SECONDS = 30.0
 QUIET_SECONDS = 5.0
@@ -63,23 +64,31 @@ class Kafka:
             name
         ].result(ADMIN_SECONDS)
         deadline = time.monotonic() + ADMIN_SECONDS
-        while True:  # its leader knows of it a moment later
-            try:
-                self.end(name)
-                return name
-            except KafkaException:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        while not self._led(name):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"topic {name} has no leader after {ADMIN_SECONDS:.0f} s")
+            time.sleep(0.02)
+        return name
+
+    def _led(self, topic: str) -> bool:
+        """Whether its partition has a leader. Asked for offsets before that, librdkafka remembers that it has none."""
+        partitions = self._admin.list_topics(topic, timeout=ADMIN_SECONDS).topics[topic].partitions
+        return 0 in partitions and partitions[0].leader >= 0
 
     def delete(self, topic: str) -> None:
         self._admin.delete_topics([topic])[topic].result(ADMIN_SECONDS)
 
     def end(self, topic: str) -> int:
         """The partition's end, what is not committed included."""
-        place = TopicPartition(topic, 0)
-        answer = self._admin.list_offsets({place: OffsetSpec.latest()})[place]
-        return int(answer.result(ADMIN_SECONDS).offset)
+        place, deadline = TopicPartition(topic, 0), time.monotonic() + ADMIN_SECONDS
+        while True:
+            try:
+                asked = self._admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=ASK_SECONDS)
+                return int(asked[place].result().offset)
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def quiet(self, topic: str, records: int) -> bool:
         """Whether at least so many records stand there, and no more came in the last seconds. Asked repeatedly."""

@@ -11,8 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.figures import Spread, Summary
-from benchmarks.results import MEGABYTE, PeerFacts, Results
-from benchmarks.scaling import Section
+from benchmarks.results import MEGABYTE, PeerFacts, Results, Section
 
 COLOURS = {"ours": "#1f6f4a", "other": "#8a94a3", "ceiling": "#d8b25c"}
 MEMORY_BAR = 150

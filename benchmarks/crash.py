@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import time
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from benchmarks import content
-from benchmarks.content import Difference
 from benchmarks.data import Table
 from benchmarks.peers.peer import Peer
 from benchmarks.race import RUN_SECONDS, Field
+from benchmarks.results import Crash
 
 HALF_SECONDS = 300.0
-
-
-@frozen(kw_only=True)
-class Crash:
-    """``standing``: records in the partition when it was killed, those never committed included. ``rerun_seconds``:
-    how long the second run took. ``difference`` None: it could not be found out, ``problem`` says why."""
-
-    peer: str
-    records: int
-    standing: int = 0
-    rerun_seconds: float = 0.0
-    difference: Difference | None = None
-    problem: str | None = None
 
 
 def crash(field: Field, peer: Peer, table: Table) -> Crash:

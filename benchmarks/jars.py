@@ -19,7 +19,11 @@ POM = """\
   <dependencies>{dependencies}</dependencies>
 </project>
 """
-DEPENDENCY = "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>"
+DEPENDENCY = (
+    "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>"
+    "<exclusions>{exclusions}</exclusions></dependency>"
+)
+NOTHING_MORE = "<exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion>"
 GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -27,8 +31,11 @@ class JarsMissing(Exception):
     """They could not be had; the text says why."""
 
 
-def fetch(name: str, *artifacts: str) -> Path:
-    """The folder with these artifacts (``group:artifact:version``) and what they need to run."""
+def fetch(name: str, *artifacts: str, alone: bool = False) -> Path:
+    """The folder with these artifacts (``group:artifact:version``) and what they need to run; ``alone``: without that.
+
+    Raises JarsMissing.
+    """
     version = artifacts[0].rsplit(":", 1)[1]
     folder = Path(platformdirs.user_cache_dir("csv2kafka"), f"{name}-{version}")
     if folder.is_dir():
@@ -39,7 +46,9 @@ def fetch(name: str, *artifacts: str) -> Path:
     partial.mkdir(parents=True)
     try:
         pom = partial / "pom.xml"
-        pom.write_text(POM.format(dependencies="".join(DEPENDENCY.format(*each.split(":")) for each in artifacts)))
+        exclusions = NOTHING_MORE if alone else ""
+        wanted = [DEPENDENCY.format(*artifact.split(":"), exclusions=exclusions) for artifact in artifacts]
+        pom.write_text(POM.format(dependencies="".join(wanted)))
         _maven(["-f", str(pom), GOAL, "-DincludeScope=runtime", f"-DoutputDirectory={partial}"])
         partial.rename(folder)
     finally:

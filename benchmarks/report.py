@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-import cattrs
+import attrs
 
-from benchmarks.crash import Crash
 from benchmarks.figures import Bar, Spread
-from benchmarks.results import MEGABYTE, PeerFacts, Results
-from benchmarks.scaling import Section
+from benchmarks.results import MEGABYTE, Crash, PeerFacts, Results, Section
 
 NOTHING = "–"
 Row = Sequence[str]
 
 
 def as_json(results: Results) -> str:
-    return json.dumps(cattrs.unstructure(results), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(attrs.asdict(results), indent=1, ensure_ascii=False) + "\n"
 
 
 def as_markdown(results: Results, charts: Sequence[str]) -> str:
@@ -109,10 +107,7 @@ def _invalid(valid: int, rounds: int, problems: Sequence[str]) -> str:
 
 
 def _crashes(peers: Mapping[str, PeerFacts]) -> str:
-    rows = []
-    for facts in peers.values():
-        if facts.crash is not None:
-            rows.append([facts.title, *_crash(facts.crash)])
+    rows = [[facts.title, *_crash(facts.crash)] for facts in peers.values() if facts.crash is not None]
     header = ["what", "records", "there when killed", "lost", "doubled", "each once, in order", "second run, s"]
     return _table(header, rows) if rows else ""
 

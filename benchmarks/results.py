@@ -6,15 +6,50 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from benchmarks.crash import Crash
+from benchmarks.content import Difference
 from benchmarks.figures import Bar, Run, Spread, Summary, ratio
 from benchmarks.machine import Machine
-from benchmarks.scaling import Section
-from benchmarks.startup import Startup
 
 DEFAULT = "csv2kafka"
 MEGABYTE = 1e6
 LEAST_INTERVAL, USUAL_INTERVAL = 0.2, 1.0
+
+
+@frozen(kw_only=True)
+class Crash:
+    """``standing``: records in the partition when it was killed, those never committed included. ``rerun_seconds``:
+    how long the second run took. ``difference`` None: it could not be found out, ``problem`` says why."""
+
+    peer: str
+    records: int
+    standing: int = 0
+    rerun_seconds: float = 0.0
+    difference: Difference | None = None
+    problem: str | None = None
+
+
+@frozen(kw_only=True)
+class Startup:
+    """Seconds, and rows/s; None with what was the matter in ``problems``. ``verify_rate`` counts the whole process,
+    ``verify_own_rate`` by the time that it says itself. ``native_rate``: frame, encode and pack without compression,
+    on one thread."""
+
+    version_seconds: Spread | None
+    first_batch_seconds: Spread | None
+    verify_rate: Spread | None
+    verify_own_rate: Spread | None
+    native_rate: Spread | None
+    problems: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Section:
+    """``axis``: what varies, with its unit. ``points``: label, value and figures."""
+
+    name: str
+    axis: str
+    logarithmic: bool
+    points: Sequence[tuple[str, float, Summary]]
 
 
 @frozen(kw_only=True)

@@ -10,10 +10,11 @@ from attrs import evolve, frozen
 
 from benchmarks import data, race
 from benchmarks.data import Table
-from benchmarks.figures import Run, Summary, summary
+from benchmarks.figures import Run, summary
 from benchmarks.peers.peer import Peer, Place
 from benchmarks.peers.table import csv2kafka
 from benchmarks.race import Check, Field
+from benchmarks.results import Section
 from benchmarks.startup import verified
 
 CODECS = ("none", "lz4", "snappy", "zstd", "gzip")
@@ -37,16 +38,6 @@ class Point:
     file: str
     make: Make
     options: Sequence[str] = ()
-
-
-@frozen(kw_only=True)
-class Section:
-    """``axis``: what varies, with its unit. ``points``: label, value and figures."""
-
-    name: str
-    axis: str
-    logarithmic: bool
-    points: Sequence[tuple[str, float, Summary]]
 
 
 def rows(usual: int) -> Iterator[Point]:

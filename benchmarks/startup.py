@@ -7,8 +7,6 @@ import json
 import subprocess
 import time
 
-from attrs import frozen
-
 from benchmarks import data, kernel
 from benchmarks.data import Table
 from benchmarks.figures import Spread
@@ -16,25 +14,12 @@ from benchmarks.peers.peer import Peer, Place, environment
 from benchmarks.peers.table import COMMAND
 from benchmarks.processes import pinned
 from benchmarks.race import RUN_SECONDS, Field
+from benchmarks.results import Startup
 
 TIMES = 10
 KERNEL_ROWS = 200_000
 FIRST_SECONDS = 30.0
 STAGE = ("frame", "encode json", "pack json none")
-
-
-@frozen(kw_only=True)
-class Startup:
-    """Seconds, and rows/s; None with what was the matter in ``problems``. ``verify_rate`` counts the whole process,
-    ``verify_own_rate`` by the time that it says itself. ``native_rate``: frame, encode and pack without compression,
-    on one thread."""
-
-    version_seconds: Spread | None
-    first_batch_seconds: Spread | None
-    verify_rate: Spread | None
-    verify_own_rate: Spread | None
-    native_rate: Spread | None
-    problems: tuple[str, ...]
 
 
 def measure(field: Field, peer: Peer, table: Table, rounds: int) -> Startup:

@@ -1,1 +1,1 @@
-"""Who is measured: csv2kafka's ways, what a user could take instead, and the ceiling. ``table.py`` has an entry each."""
+"""Who is measured: csv2kafka's ways, what a user could take instead, and the ceiling, an entry each in ``table.py``."""

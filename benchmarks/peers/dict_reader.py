@@ -24,9 +24,7 @@ def main() -> None:
             failed.append(str(error))
 
     settings = {"enable.idempotence": True, "acks": "all", "compression.type": "zstd", "linger.ms": 20}
-    producer = Producer(
-        {"bootstrap.servers": servers, "queue.buffering.max.messages": QUEUED, **settings}  # type: ignore[dict-item]
-    )
+    producer = Producer({"bootstrap.servers": servers, "queue.buffering.max.messages": QUEUED, **settings})
     with open(source, encoding="utf-8", newline="") as file:  # noqa: PTH123
         for number, row in enumerate(csv.DictReader(file), 1):
             value = json.dumps(row, ensure_ascii=False).encode()

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from attrs import define, evolve, field
@@ -72,7 +73,7 @@ async def send(session: SinkSession, payloads: list[Payload], interval: float) -
 
 async def replay(source: str, servers: str, topic: str, broker_pid: str, *compression: str) -> dict[str, float]:
     """What the report says."""
-    chosen = {"compression": compression[0]} if compression else {}
+    chosen: dict[str, Any] = {"compression": compression[0]} if compression else {}
     config = RunConfig(sources=(source,), bootstrap_servers=servers, topic=topic, **chosen)
     parts, broker = registry.build(config), psutil.Process(int(broker_pid))
     start = Checkpoint(job=topic, run_id=uuid.uuid4().hex)

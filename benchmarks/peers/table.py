@@ -26,8 +26,12 @@ KCAT = (
 )
 KCAT_SETTINGS = f"{PRODUCER} level 1, {LINGER}, batch.size=4 MB, batch.num.messages=100,000"
 KAFKA_CLIENT = "acks=all enable.idempotence=true compression.type=zstd linger.ms=20 batch.size=1048576"
-SPARK_CONNECTOR = "org.apache.spark:spark-sql-kafka-0-10_2.13"
-OF_SPARK_ITSELF = ("scala-", "hadoop-", "slf4j-", "jsr305-", "lz4-", "snappy-", "spark-tags")
+SPARK_CONNECTOR = (
+    "org.apache.spark:spark-sql-kafka-0-10_2.13",
+    "org.apache.spark:spark-token-provider-kafka-0-10_2.13",
+)
+# What it needs beside that and is not part of Spark, as its 4.1 names them.
+SPARK_CONNECTOR_NEEDS = ("org.apache.kafka:kafka-clients:3.9.1", "org.apache.commons:commons-pool2:2.12.1")
 
 
 def csv2kafka(place: Place, *options: str) -> Sequence[str]:
@@ -100,12 +104,12 @@ def _connect(place: Place) -> Sequence[str]:
 def _spark_jars() -> Path:
     import pyspark
 
-    return jars.fetch("spark-kafka", f"{SPARK_CONNECTOR}:{pyspark.__version__}")
+    connector = [f"{artifact}:{pyspark.__version__}" for artifact in SPARK_CONNECTOR]
+    return jars.fetch("spark-kafka", *connector, *SPARK_CONNECTOR_NEEDS, alone=True)
 
 
 def _spark(place: Place) -> Sequence[str]:
-    paths = [str(path) for path in _spark_jars().glob("*.jar") if not path.name.startswith(OF_SPARK_ITSELF)]
-    return _script("spark_job.py", place, ",".join(paths))
+    return _script("spark_job.py", place, ",".join(str(path) for path in _spark_jars().glob("*.jar")))
 
 
 def _needs(
@@ -126,42 +130,38 @@ def _csv2kafka_missing() -> str | None:
     return None if COMMAND.exists() else f"csv2kafka is not installed beside {Path(sys.executable).name}"
 
 
-OURS = {"missing": _csv2kafka_missing, "own": own_report, "kind": "ours"}
-CEILING = {"own": own_report, "kind": "ceiling", "killed": False}
+_ours = partial(Peer, missing=_csv2kafka_missing, own=own_report, kind="ours")
+_ceiling = partial(Peer, own=own_report, kind="ceiling", killed=False)
 
 PEERS: Sequence[Peer] = (
-    Peer(
+    _ours(
         name="csv2kafka",
         title="csv2kafka",
         settings="default settings: exactly-once, JSON, zstd",
         sends=Sends.JSON,
         argv=csv2kafka,
-        **OURS,
     ),
-    Peer(
+    _ours(
         name="csv2kafka-at-least-once",
         title="csv2kafka, at-least-once",
         settings="--delivery at-least-once",
         sends=Sends.JSON,
         argv=lambda place: csv2kafka(place, "--delivery", "at-least-once"),
-        **OURS,
     ),
-    Peer(
+    _ours(
         name="csv2kafka-raw",
         title="csv2kafka, raw rows",
         settings="--format raw, exactly-once",
         sends=Sends.ROWS,
         argv=lambda place: csv2kafka(place, "--format", "raw"),
-        **OURS,
     ),
-    Peer(
+    _ours(
         name="csv2kafka-python",
         title="csv2kafka, Python kernel",
         settings="CSV2KAFKA_KERNEL=python, exactly-once",
         sends=Sends.JSON,
         argv=csv2kafka,
         environment={"CSV2KAFKA_KERNEL": "python"},
-        **OURS,
     ),
     Peer(
         name="duckdb-kcat",
@@ -223,20 +223,18 @@ PEERS: Sequence[Peer] = (
         ends="stopped",
         slow=True,
     ),
-    Peer(
+    _ceiling(
         name="replay",
         title="replay of finished batches (the ceiling)",
         settings="csv2kafka's own batches and session, only sent, 4 in flight, a transaction a second",
         sends=Sends.JSON,
         argv=_replay,
-        **CEILING,
     ),
-    Peer(
+    _ceiling(
         name="replay-uncompressed",
         title="replay of finished batches, not compressed",
         settings="the same with --compression none",
         sends=Sends.JSON,
         argv=lambda place: _replay(place, "none"),
-        **CEILING,
     ),
 )
