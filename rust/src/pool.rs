@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 /// Smaller ones are the allocator's.
 const SMALLEST_KEPT_BYTES: usize = 64 << 10;
 /// A rare giant is given back.
-const LARGEST_KEPT_BYTES: usize = 24 << 20;
+const LARGEST_KEPT_BYTES: usize = 10 << 20;
 /// What all that are kept, and in nobody's hands, have together at most.
 const KEPT_BYTES: usize = 20 << 20;
 /// A buffer this many times as large as what is wanted is for others: it may be held for long.
