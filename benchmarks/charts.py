@@ -63,8 +63,9 @@ def _lines(path: Path, section: Section) -> str:
     points = [(label, value, figures) for label, value, figures in section.points if figures.rate]
     figure, (speed, memory) = plt.subplots(2, 1, sharex=True, figsize=(8, 6))
     places = [value for _, value, _ in points]
-    _line(speed, places, [figures.megabytes for _, _, figures in points], 1.0)
-    _line(memory, places, [figures.peak_bytes for _, _, figures in points], 1 / MEGABYTE)
+    style = "none" if section.name == "codecs" else "-"  # between two codecs there is nothing
+    _line(speed, places, [figures.megabytes for _, _, figures in points], 1.0, style)
+    _line(memory, places, [figures.peak_bytes for _, _, figures in points], 1 / MEGABYTE, style)
     memory.axhline(MEMORY_BAR, color="#b03a2e", linewidth=1, linestyle="--")
     speed.set_ylabel("MB of CSV a second")
     memory.set_ylabel("peak memory, MB")
@@ -79,13 +80,19 @@ def _lines(path: Path, section: Section) -> str:
     return _saved(figure, path)
 
 
-def _line(axes: plt.Axes, places: Sequence[float], spreads: Sequence[Spread | None], factor: float) -> None:
+def _line(axes: plt.Axes, places: Sequence[float], spreads: Sequence[Spread | None], factor: float, style: str) -> None:
     known = [(place, spread) for place, spread in zip(places, spreads, strict=True) if spread]
     medians = [spread.median * factor for _, spread in known]
     below = [(spread.median - spread.least) * factor for _, spread in known]
     above = [(spread.most - spread.median) * factor for _, spread in known]
     axes.errorbar(
-        [place for place, _ in known], medians, yerr=[below, above], marker="o", capsize=3, color=COLOURS["ours"]
+        [place for place, _ in known],
+        medians,
+        yerr=[below, above],
+        marker="o",
+        capsize=3,
+        linestyle=style,
+        color=COLOURS["ours"],
     )
 
 

@@ -17,6 +17,8 @@ from attrs import frozen
 HEADER = ("id", "name", "note", "amount", "city", "when", "flag", "text", "code", "last")
 NOTES = ("plain", "a, comma", 'a "quote"', "two\nlines", "naïve café ☕", "", "tab\there", "nothing to see here")
 BLOCK_ROWS = 100_000
+POOL_BYTES = 1 << 22
+ID_BYTES = 8
 LETTERS = "abcdefghijklmnopqrstuvwxyz      0123456789"
 
 
@@ -64,15 +66,17 @@ def write_wide(path: Path, rows: int, columns: int, row_bytes: int) -> Table:
     """Rows of ``columns`` columns and about ``row_bytes`` bytes of letters: an id, then text of equal length."""
     draw = random.Random(2)
     header = tuple(f"c{column}" for column in range(columns))
-    pool = "".join(draw.choices(LETTERS, k=1 << 20))
-    cell = max(1, (row_bytes - 8) // max(1, columns - 1) - 1)
+    cell = max(1, (row_bytes - ID_BYTES) // max(1, columns - 1) - 1)
+    cells = (POOL_BYTES + 2 * row_bytes) // (cell + 1)
+    letters = "".join(draw.choices(LETTERS, k=cells * cell))
+    # Cells with their commas, so that a row is one piece of this.
+    pool = "".join(f",{letters[at : at + cell]}" for at in range(0, len(letters), cell))
+    length = (columns - 1) * (cell + 1)
+    places = range(0, len(pool) - length, cell + 1)
 
     def row(number: int) -> bytes:
-        cells = [str(number)]
-        for _ in range(columns - 1):
-            start = draw.randrange(len(pool) - 1)
-            cells.append((pool[start : start + cell] + pool)[:cell])
-        return (",".join(cells) + "\n").encode()
+        start = draw.choice(places)
+        return f"{number}{pool[start : start + length]}\n".encode()
 
     def blocks() -> Iterator[bytes]:
         step = max(1, min(BLOCK_ROWS, (8 << 20) // row_bytes))

@@ -55,6 +55,7 @@ class Summary:
     rows/s as a part of what the CPU allows. Everything None where no run counts; ``problems`` says why."""
 
     rate: Spread | None
+    seconds: Spread | None
     megabytes: Spread | None
     reported_rate: Spread | None
     peak_bytes: Spread | None
@@ -74,6 +75,7 @@ def summary(runs: Sequence[Run], cores: int) -> Summary:
 
     return Summary(
         rate=spread(lambda run: run.rows / run.seconds),
+        seconds=spread(lambda run: run.seconds),
         megabytes=spread(lambda run: run.bytes / run.seconds / 1e6),
         reported_rate=spread(lambda run: run.rows / run.own_seconds if run.own_seconds else None),
         peak_bytes=spread(lambda run: run.peak_bytes),

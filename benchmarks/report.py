@@ -33,17 +33,16 @@ def as_markdown(results: Results, charts: Sequence[str]) -> str:
         _bars(results.bars),
         "## Speed and memory",
         _peers(results),
-        "## Killed, and run again",
-        _crashes(results.peers),
-        "## How each was run",
-        _settings(results.peers),
     ]
+    if any(facts.crash is not None for facts in results.peers.values()):
+        parts += ["## Killed, and run again", _crashes(results.peers)]
+    parts += ["## How each was run", _settings(results.peers)]
     if results.startup is not None and results.startup.problems:
         parts += ["Not measured: " + "; ".join(results.startup.problems)]
     for section in results.scaling:
         parts += [f"## By {section.axis}", _scaling(section)]
     parts += [f"![{name}]({name})" for name in charts]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _bars(bars: Iterable[Bar]) -> str:
@@ -109,7 +108,7 @@ def _invalid(valid: int, rounds: int, problems: Sequence[str]) -> str:
 def _crashes(peers: Mapping[str, PeerFacts]) -> str:
     rows = [[facts.title, *_crash(facts.crash)] for facts in peers.values() if facts.crash is not None]
     header = ["what", "records", "there when killed", "lost", "doubled", "each once, in order", "second run, s"]
-    return _table(header, rows) if rows else ""
+    return _table(header, rows)
 
 
 def _crash(crash: Crash) -> Row:
@@ -135,19 +134,20 @@ def _scaling(section: Section) -> str:
     rows = []
     for label, _, figures in section.points:
         if figures.rate is None:
-            rows.append([label, f"not valid: {'; '.join(figures.problems)}", *[NOTHING] * 4])
+            rows.append([label, f"not valid: {'; '.join(figures.problems)}", *[NOTHING] * 5])
             continue
         rows.append(
             [
                 label,
                 _spread(figures.rate, 0) + _invalid_only(figures.problems),
+                _median(figures.seconds, 2),
                 _spread(figures.megabytes, 0),
                 _median(figures.peak_bytes, 0, 1 / MEGABYTE),
                 _median(figures.cpu_seconds, 2),
                 _median(figures.broker_cpu_seconds, 2),
             ]
         )
-    return _table([section.axis, "rows/s", "MB/s", "peak memory, MB", "CPU s", "broker's CPU s"], rows)
+    return _table([section.axis, "rows/s", "seconds", "MB/s", "peak memory, MB", "CPU s", "broker's CPU s"], rows)
 
 
 def _invalid_only(problems: Sequence[str]) -> str:

@@ -78,7 +78,7 @@ def intervals(usual: int) -> Iterator[Point]:
 
 
 SECTIONS: dict[str, tuple[Callable[[int], Iterator[Point]], str, bool]] = {
-    "rows": (rows, "rows", False),
+    "rows": (rows, "rows", True),
     "width": (width, "bytes a row", True),
     "columns": (columns, "columns", True),
     "codecs": (codecs, "codec", False),
