@@ -55,11 +55,11 @@ class Framer:
         self._counting = not (exact or dialect.escape or dialect.comment)
         self._quote = ord(dialect.quote) if dialect.quote else None
         self._where = f"{uri}: " if uri else ""
-        self._buffer = bytearray()
-        self._offset = 0  # decoded offset of the buffer's first byte
+        self._text = _Text()
+        self._offset = 0  # decoded offset of the text's first byte
         self._marks: list[tuple[int, ResumePoint]] = []
         self._lines_before = 0
-        self._in_vain = 0  # bytes of the buffer that were searched and have no boundary
+        self._in_vain = 0  # bytes of the text that were searched and have no boundary
         self._over = False
 
     def feed(self, block: Block, *, more: bool = False) -> list[Chunk]:
@@ -72,7 +72,7 @@ class Framer:
         if not self._marks:
             self._offset = block.offset
         self._marks.append((block.offset, block.resume))
-        self._buffer += block.data
+        self._text.add(block.data)
         return list(self._cut(final=False, more=more))
 
     def finish(self) -> list[Chunk]:
@@ -85,7 +85,7 @@ class Framer:
             if self._header is None:
                 return
         while not self._over:
-            size = len(self._buffer)
+            size = self._text.size
             if not final and size < max(self._worth_searching(), self._wanted() if more else 0):
                 return
             window = self._window(size)
@@ -102,11 +102,11 @@ class Framer:
                 self._in_vain = window
 
     def _worth_searching(self) -> int:
-        """Bytes the buffer should have; twice those searched already, so that a long record costs two scans."""
+        """Bytes the text should have; twice those searched already, so that a long record costs two scans."""
         return self._in_vain + 1 if self._in_vain < _EAGER_BYTES else min(2 * self._in_vain, self._max_record + 1)
 
     def _window(self, size: int) -> int:
-        """How much of the buffer to look at: about a chunk, more if that was in vain, never more than a record."""
+        """How much of the text to look at: about a chunk, more if that was in vain, never more than a record."""
         wanted = self._wanted()
         window = size if 2 * size <= 3 * wanted else wanted
         return min(max(window, 2 * self._in_vain), size, self._max_record)
@@ -117,17 +117,15 @@ class Framer:
     def _boundary(self, window: int, *, final: bool) -> int:
         boundary = 0
         if self._counting and not final:
-            boundary = kernel.find_boundary(self._buffer, self._quote, window)
-        return boundary or kernel.find_boundary_exact(self._buffer, self._dialect, window, final=final)
+            boundary = kernel.find_boundary(self._text.pieces, self._quote, window)
+        return boundary or kernel.find_boundary_exact(self._text.whole(), self._dialect, window, final=final)
 
     def _chunk(self, length: int, *, last: bool = False, broken: Broken | None = None) -> Chunk:
-        """Cut the first ``length`` bytes off the buffer."""
+        """Cut the first ``length`` bytes off the text."""
         assert self._header is not None
         end = self._offset + length
-        with memoryview(self._buffer) as view, view[:length] as part:  # a slice of the buffer would be one copy more
-            data = bytes(part)
         chunk = Chunk(
-            data=data,
+            data=self._text.take(length),
             object_index=self._object_index,
             offset=self._offset,
             header=self._header,
@@ -137,17 +135,16 @@ class Framer:
             broken=broken,
         )
         self._lines_before = 0
-        self._drop(length)
+        self._passed(length)
         return chunk
 
-    def _drop(self, length: int) -> None:
-        del self._buffer[:length]
+    def _passed(self, length: int) -> None:
         self._offset += length
         while len(self._marks) > 1 and self._marks[1][0] <= self._offset:
             del self._marks[0]
 
     def _last_chunk(self, boundary: int) -> Chunk:
-        if boundary < len(self._buffer):
+        if boundary < self._text.size:
             return self._broken_chunk(boundary, _never_closed())
         self._over = True
         return self._chunk(boundary, last=True)
@@ -155,15 +152,15 @@ class Framer:
     def _broken_chunk(self, boundary: int, broken: Broken) -> Chunk:
         self._over = True
         chunk = self._chunk(boundary, broken=broken)
-        self._buffer.clear()
+        self._text = _Text()
         return chunk
 
     def _take_header(self, final: bool) -> tuple[str, ...] | None:
         """The column names once the first record is whole; None before. Drops what they were taken from."""
-        found = kernel.first_record(self._buffer, self._dialect, last=final)
-        size = len(self._buffer)
+        text, size = self._text.whole(), self._text.size
+        found = kernel.first_record(text, self._dialect, last=final)
         # Behind a CR at the very end the LF that belongs to it may follow.
-        if found and not final and found.end == size and self._buffer.endswith(b"\r"):
+        if found and not final and found.end == size and text.endswith(b"\r"):
             found = None
         if found is None and not final and size <= self._max_record:
             return None
@@ -174,7 +171,8 @@ class Framer:
         header = self._names(found)
         if self._has_header:
             self._lines_before = found.lines
-            self._drop(found.end)
+            self._text.take(found.end)
+            self._passed(found.end)
         return header
 
     def _no_header(self, ended: bool) -> tuple[str, ...]:
@@ -202,6 +200,39 @@ class Framer:
         except UnicodeDecodeError as error:
             byte = error.object[error.start]
             raise DataError(f"{self._where}header: not valid UTF-8 (byte 0x{byte:02x})", hint=_HEADER_HINT) from error
+
+
+class _Text:
+    """Text as it came, in pieces: a chunk is copied once, when it is cut."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        if piece:
+            self.pieces.append(piece)
+            self.size += len(piece)
+
+    def whole(self) -> bytes:
+        """All of it in one piece, which it then is."""
+        if len(self.pieces) != 1:
+            self.pieces = [b"".join(self.pieces)]
+        return self.pieces[0]
+
+    def take(self, length: int) -> bytes:
+        """The first ``length`` bytes, which are dropped."""
+        taken: list[bytes | memoryview] = []
+        missing, self.size = length, self.size - length
+        while missing:
+            piece = self.pieces.pop(0)
+            if len(piece) > missing:
+                taken.append(memoryview(piece)[:missing])
+                self.pieces.insert(0, piece[missing:])
+            else:
+                taken.append(piece)
+            missing -= min(len(piece), missing)
+        return b"".join(taken)
 
 
 _NO_MARKS = ((0, ResumePoint()),)

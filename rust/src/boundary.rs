@@ -1,68 +1,79 @@
 //! Where the last whole record of a stretch of bytes ends: see `_python/boundary.py`.
 //!
-//! `find` counts quotes and is generic over how bytes are read, so that a buffer that another thread could change
-//! (Python's bytearray) needs no copy. `find_exact` runs the true state machine.
+//! `find` counts quotes, in a text of several pieces, so that they need not be put together to know where to cut.
+//! `find_exact` runs the true state machine.
 
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr, memchr2, memchr3, memrchr, memrchr2};
 
 use crate::dialect::{after_line_end, Dialect, CR, LF};
 
-/// Something that can be looked at byte by byte.
-pub trait Bytes {
-    fn size(&self) -> usize;
-    fn at(&self, index: usize) -> u8;
-    /// How often `byte` stands in `start..end`.
-    fn count(&self, byte: u8, start: usize, end: usize) -> usize;
-    /// The last place of `byte` in `start..end`.
-    fn last(&self, byte: u8, start: usize, end: usize) -> Option<usize> {
-        (start..end).rev().find(|&at| self.at(at) == byte)
-    }
-}
+/// A text in pieces, one behind the other.
+#[derive(Clone, Copy)]
+pub struct Pieces<'a>(pub &'a [&'a [u8]]);
 
-impl Bytes for [u8] {
-    fn size(&self) -> usize {
-        self.len()
+impl<'a> Pieces<'a> {
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|piece| piece.len()).sum()
     }
-    fn at(&self, index: usize) -> u8 {
-        self[index]
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
-    fn count(&self, byte: u8, start: usize, end: usize) -> usize {
-        memchr::memchr_iter(byte, &self[start..end]).count()
+
+    /// What of each piece lies in `start..end`, last piece first, with the place where it begins.
+    fn within(self, start: usize, end: usize) -> impl Iterator<Item = (usize, &'a [u8])> {
+        let mut behind = self.len();
+        self.0.iter().rev().filter_map(move |piece| {
+            let (at, stop) = (behind - piece.len(), end.min(behind));
+            behind = at;
+            let from = start.max(at);
+            Some((from, piece.get(from - at..stop.checked_sub(at)?)?))
+        })
     }
-    fn last(&self, byte: u8, start: usize, end: usize) -> Option<usize> {
-        memchr::memrchr(byte, &self[start..end]).map(|at| start + at)
+
+    fn at(self, index: usize) -> Option<u8> {
+        self.within(index, index + 1).find_map(|(_, part)| part.first().copied())
+    }
+
+    /// How often `byte` stands in `start..end`.
+    fn count(self, byte: u8, start: usize, end: usize) -> usize {
+        self.within(start, end).map(|(_, part)| memchr::memchr_iter(byte, part).count()).sum()
+    }
+
+    /// The last place before `end` that `found` finds in a part.
+    fn last(self, end: usize, found: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+        self.within(0, end).find_map(|(at, part)| found(part).map(|place| at + place))
     }
 }
 
 /// End of the last line end in `..stop` with an even number of quotes before it; 0: there is none.
-pub fn find<B: Bytes + ?Sized>(data: &B, quote: Option<u8>, stop: usize) -> usize {
-    let mut boundary = last_line_end(data, stop);
+pub fn find(text: Pieces, quote: Option<u8>, stop: usize) -> usize {
+    let mut boundary = last_line_end(text, stop);
     let Some(quote) = quote else { return boundary };
-    let mut odd = data.count(quote, 0, boundary) & 1;
+    let mut odd = text.count(quote, 0, boundary) & 1;
     while odd == 1 {
-        let opening = data.last(quote, 0, boundary).unwrap_or(0);
-        let earlier = last_line_end(data, opening);
+        let opening = text.last(boundary, |part| memrchr(quote, part)).unwrap_or(0);
+        let earlier = last_line_end(text, opening);
         if earlier == 0 {
             return 0;
         }
-        odd ^= data.count(quote, earlier, boundary) & 1;
+        odd ^= text.count(quote, earlier, boundary) & 1;
         boundary = earlier;
     }
     boundary
 }
 
 /// End of the last LF, CRLF or lone CR that ends at or before `stop`.
-fn last_line_end<B: Bytes + ?Sized>(data: &B, stop: usize) -> usize {
-    let mut at = stop;
-    while at > 0 {
-        at -= 1;
-        match data.at(at) {
-            LF => return at + 1,
-            // A CR before `stop` is followed by another byte than LF, else that LF would have been found.
-            CR if at + 1 < stop => return at + 1,
-            CR if at + 1 < data.size() && data.at(at + 1) != LF => return at + 1,
-            _ => {}
+fn last_line_end(text: Pieces, mut stop: usize) -> usize {
+    let whole = stop;
+    while let Some(at) = text.last(stop, |part| memrchr2(CR, LF, part)) {
+        // A CR at the very end is no line end: the LF that belongs to it may follow. Before `stop` no LF follows a
+        // CR, else that would have been found.
+        let next = text.at(at + 1);
+        if text.at(at) == Some(LF) || at + 1 < whole || next.is_some_and(|byte| byte != LF) {
+            return at + 1;
         }
+        stop = at;
     }
     0
 }
@@ -169,7 +180,10 @@ mod tests {
             (b"x\n\"a\nb\"\"\nc\"\"\nd", 2),
         ];
         for (data, boundary) in cases {
-            assert_eq!(find(data, Some(b'"'), data.len()), boundary, "{data:?}");
+            for cut in 0..=data.len() {
+                let (one, other) = data.split_at(cut);
+                assert_eq!(find(Pieces(&[one, other]), Some(b'"'), data.len()), boundary, "{data:?}");
+            }
             assert_eq!(find_exact(data, &RFC, data.len(), false), boundary, "{data:?}");
         }
     }

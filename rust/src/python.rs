@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes};
 
-use crate::boundary::{find, find_exact, Bytes};
+use crate::boundary::{find, find_exact, Pieces};
 use crate::columns::Columns;
 use crate::compression::{decompress, Codec, Fault};
 use crate::dialect::Dialect;
@@ -55,26 +55,6 @@ fn cells<'a, T: pyo3::buffer::Element>(py: Python<'a>, buffer: &'a PyBuffer<T>) 
     buffer.as_slice(py).ok_or_else(|| PyValueError::new_err("expected a contiguous buffer"))
 }
 
-/// A buffer that Python code may hold and change while the GIL is not ours.
-struct Cells<'a>(&'a [ReadOnlyCell<u8>]);
-
-impl Bytes for Cells<'_> {
-    fn size(&self) -> usize {
-        self.0.len()
-    }
-
-    fn at(&self, index: usize) -> u8 {
-        self.0[index].get()
-    }
-
-    fn count(&self, byte: u8, start: usize, end: usize) -> usize {
-        // Small sums of fixed length, so that they are added 16 at a time.
-        let some = |cells: &[ReadOnlyCell<u8>]| cells.iter().fold(0u8, |sum, cell| sum + u8::from(cell.get() == byte));
-        let blocks = self.0[start..end].chunks_exact(128);
-        usize::from(some(blocks.remainder())) + blocks.map(|block| usize::from(some(block))).sum::<usize>()
-    }
-}
-
 type Marks = (u8, Option<u8>, Option<u8>, Option<u8>);
 
 fn dialect((delimiter, quote, escape, comment): Marks) -> Dialect {
@@ -82,17 +62,13 @@ fn dialect((delimiter, quote, escape, comment): Marks) -> Dialect {
 }
 
 #[pyfunction]
-#[pyo3(signature = (data, quote, end=None))]
-fn find_boundary(data: &Bound<PyAny>, quote: Option<u8>, end: Option<usize>) -> PyResult<usize> {
-    if let Ok(bytes) = data.cast::<PyBytes>() {
-        let bytes = bytes.as_bytes();
-        let stop = end.unwrap_or(bytes.len()).min(bytes.len());
-        return Ok(data.py().detach(|| find(bytes, quote, stop)));
-    }
-    let buffer = PyBuffer::<u8>::get(data)?;
-    let bytes = Cells(cells(data.py(), &buffer)?);
-    let stop = end.unwrap_or(bytes.size()).min(bytes.size());
-    Ok(find(&bytes, quote, stop))
+#[pyo3(signature = (pieces, quote, end=None))]
+fn find_boundary(pieces: Vec<Bound<PyBytes>>, quote: Option<u8>, end: Option<usize>, py: Python) -> usize {
+    let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
+    py.detach(|| {
+        let text = Pieces(&pieces);
+        find(text, quote, end.unwrap_or(usize::MAX).min(text.len()))
+    })
 }
 
 #[pyfunction]

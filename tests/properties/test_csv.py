@@ -241,7 +241,8 @@ def test_the_counted_boundary_is_the_last_line_end_with_an_even_count(data: byte
         if (data[at - 1] == 10 or (data[at - 1] == 13 and at < len(data) and data[at] != 10))
         and (quote is None or data[:at].count(quote) % 2 == 0)
     ]
-    assert kernel.find_boundary(data, quote, end) == max(candidates, default=0)
+    for cut in range(len(data) + 1):
+        assert kernel.find_boundary((data[:cut], data[cut:]), quote, end) == max(candidates, default=0)
 
 
 @given(datas, dialects, widths, st.integers(0, 2), cuts, cuts, st.integers(1, 20))

@@ -134,7 +134,7 @@ def test_a_record_too_long_stops_without_keeping_what_follows() -> None:
     assert chunks[-1].offset == 60
     assert framer.feed(Block(data=b"\n1\n", offset=300, resume=ResumePoint())) == []
     assert framer.finish() == []
-    assert len(framer._buffer) == 0
+    assert framer._text.size == 0
 
 
 def test_the_longest_record_counts_its_line_end() -> None:

@@ -8,6 +8,7 @@ Both begin at a record's start. A CR at the very end is no boundary, since the L
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from attrs import frozen
@@ -18,12 +19,14 @@ CR, LF = 0x0D, 0x0A
 Data = bytes | bytearray
 
 
-def find_boundary(data: Data, quote: int | None, end: int | None = None) -> int:
-    """End of the last line end in ``data[:end]`` that has an even number of quotes before it; 0: there is none.
+def find_boundary(pieces: Sequence[bytes], quote: int | None, end: int | None = None) -> int:
+    """End of the last line end in the first ``end`` bytes that has an even number of quotes before it; 0: there is
+    none.
 
-    ``quote``: the quote's byte, None when quoting is off. Bytes at and behind ``end`` are only looked at to see
-    whether a CR there is half of a CRLF.
+    ``pieces``: of the text, one behind the other. ``quote``: the quote's byte, None when quoting is off. Bytes at and
+    behind ``end`` are only looked at to see whether a CR there is half of a CRLF.
     """
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     stop = len(data) if end is None else end
     boundary = _last_line_end(data, stop)
     if quote is None or not boundary:
