@@ -12,8 +12,6 @@ import asyncio
 import os
 import platform
 import random
-import resource
-import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -25,6 +23,7 @@ from attrs import evolve
 from csv2kafka import registry
 from csv2kafka.checks import check_checkpoint, check_not_written, check_options
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, Unreachable
+from csv2kafka.memory import peak_bytes
 from csv2kafka.model import (
     DEFAULT_MAX_RECORD,
     Checkpoint,
@@ -364,13 +363,12 @@ class Pipeline:
 
     def _progressed(self, checkpoint: Checkpoint) -> None:
         rows = checkpoint.counts.rows - self.report.resumed_from_row
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.report = evolve(
             self.report,
             checkpoint=checkpoint,
             rows_this_run=rows,
             seconds=asyncio.get_running_loop().time() - (self._started_at or 0.0),
-            peak_memory_bytes=peak if sys.platform == "darwin" else peak * 1024,
+            peak_memory_bytes=peak_bytes(),
         )
 
     def _finished(self, checkpoint: Checkpoint, *, already: bool = False) -> Report:

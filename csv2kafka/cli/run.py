@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from csv2kafka.cli import importing, log
 from csv2kafka.cli.failure import as_error, tell
-from csv2kafka.cli.memory import keep_large_buffers
 from csv2kafka.cli.options import config_file, configured, loaded
 from csv2kafka.cli.progress import Display, display, ticking
 from csv2kafka.cli.progress.words import run_words
@@ -16,6 +15,7 @@ from csv2kafka.cli.signals import AGAIN, Signalled, run_until_signalled
 from csv2kafka.cli.suspicion import wrong_delimiter
 from csv2kafka.config import RunConfig
 from csv2kafka.errors import Csv2KafkaError, Stopped
+from csv2kafka.memory import keep_large_buffers
 from csv2kafka.model import Committed, Event, SessionOpened
 from csv2kafka.model.report import Report
 

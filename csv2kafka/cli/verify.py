@@ -15,6 +15,7 @@ from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import RunConfig
 from csv2kafka.errors import DataError, TopicMissing
+from csv2kafka.memory import keep_large_buffers
 from csv2kafka.model.report import VerifyReport
 
 AGAIN = "nothing is kept of a comparison that was stopped: the next one begins anew"
@@ -32,6 +33,7 @@ def command(as_json: bool, **flags: Any) -> int:
     --report and others) are taken and not looked at.
     """
     config = loaded(RunConfig, flags)
+    keep_large_buffers()
     shown = display(config.progress, verify_words(config))
 
     async def work() -> VerifyReport:

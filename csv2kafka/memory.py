@@ -1,12 +1,31 @@
-"""How this process gives memory back: hardly, because it wants the same again at once."""
+"""The memory of this process: how much it had at most, and how it is given back."""
 
 from __future__ import annotations
 
+import re
+import resource
 import sys
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # glibc's malloc.h
 KEPT_BYTES = 32 << 20
 LARGEST_IN_HEAP = 32 << 20  # the most that glibc takes
+
+_STATUS = Path("/proc/self/status")
+_PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
+
+
+def peak_bytes() -> int:
+    """The most that was resident at once. Not getrusage(2)'s on Linux: there a program that was started by a larger
+    one has that one's."""
+    try:
+        found = _PEAK.search(_STATUS.read_bytes())
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def keep_large_buffers() -> None:
