@@ -18,6 +18,9 @@ pub struct Refused {
 /// What stands in a record around key and value is never more.
 pub const AROUND: usize = 32;
 
+/// What is made room for at least where a single row needs more.
+const SPARE: usize = 64 << 10;
+
 /// The rows of a chunk up to `rows.end`.
 #[derive(Debug, Default)]
 pub struct Columns {
@@ -64,19 +67,23 @@ impl Columns {
     pub fn make_room(&mut self, more: usize) {
         let needed = self.rows.filled + more;
         if self.body.len() < needed {
-            self.body.grow(needed.max(self.rows.filled * 2), self.rows.filled);
+            self.body.grow(needed, self.rows.filled);
         }
     }
 
-    /// Add the row that ends at `rows.end`, with the key that is in `rows.key`.
-    pub fn add(&mut self, value: &[u8]) {
-        self.make_room(value.len() + self.rows.head + self.rows.key.len() + AROUND);
+    /// Add the row that ends at `end`, `lines` lines behind the one before, with the key that is in `rows.key`.
+    #[inline(always)]
+    pub fn add(&mut self, value: &[u8], end: usize, lines: usize) {
+        let needed = value.len() + self.rows.head + self.rows.key.len() + AROUND;
+        if self.body.len() - self.rows.filled < needed {
+            self.make_room(needed.max(self.rows.filled) + SPARE);
+        }
         let at = self.rows.value_at();
         self.body[at..at + value.len()].copy_from_slice(value);
         let added = if self.rows.keys.is_some() {
-            self.rows.close::<true>(&mut self.body, at, value.len())
+            self.rows.close::<true>(&mut self.body, at, value.len(), end, lines)
         } else {
-            self.rows.close::<false>(&mut self.body, at, value.len())
+            self.rows.close::<false>(&mut self.body, at, value.len(), end, lines)
         };
         debug_assert!(added.is_some());
     }
@@ -101,10 +108,17 @@ impl Rows {
         self.filled + self.head
     }
 
-    /// The value of the row that ends at `end` in the chunk is complete, at `at` in the body: make its record around
-    /// it. None where there is no room for that; then nothing has changed.
+    /// The value of the row that ends at `end` in the chunk, `lines` lines behind the one before, is complete, at `at`
+    /// in the body: make its record around it. None where there is no room for that; then nothing has changed.
     #[inline(always)]
-    pub fn close<const KEYED: bool>(&mut self, body: &mut [u8], at: usize, size: usize) -> Option<()> {
+    pub fn close<const KEYED: bool>(
+        &mut self,
+        body: &mut [u8],
+        at: usize,
+        size: usize,
+        end: usize,
+        lines: usize,
+    ) -> Option<()> {
         let delta = self.count;
         let key = if KEYED { length_of(self.key.len()) + self.key.len() } else { 1 };
         let around = 2 + length_of(delta) + key + length_of(size);
@@ -136,6 +150,8 @@ impl Rows {
         self.value_bytes += size;
         self.values.stops[row] = (self.filled + stop) as u32;
         self.values.ends[row] = self.value_bytes as u32;
+        self.end = end;
+        self.lines += lines;
         self.row_ends[row] = self.end as u32;
         self.row_lines[row] = self.lines as u32;
         if let (true, Some(keys)) = (KEYED, &mut self.keys) {

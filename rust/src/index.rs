@@ -86,14 +86,15 @@ impl Index {
     }
 }
 
+/// What was found in 16 bytes of a block.
 #[inline(always)]
-fn bits(found: u8x16, place: usize) -> u64 {
+pub fn bits(found: u8x16, place: usize) -> u64 {
     u64::from(found.to_bitmask()) << (16 * place)
 }
 
 /// Each bit: whether the number of bits set up to it, itself included, is odd.
 #[inline(always)]
-fn up_to(mut bits: u64) -> u64 {
+pub fn up_to(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;
     }
