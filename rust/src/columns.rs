@@ -29,20 +29,18 @@ pub struct Columns {
     pub bad: Vec<Refused>,
 }
 
-/// Where the rows are: see `Held`, and `Records`. `key`: of the row that is being made.
+/// Where the rows are. `key`: of the row that is being made.
 #[derive(Debug, Default)]
 pub struct Rows {
     pub filled: usize,
     pub count: usize,
-    pub values: Places,
-    pub keys: Option<Places>,
     pub key: Vec<u8>,
-    pub row_ends: Pooled<u32>,
-    pub row_lines: Pooled<u32>,
+    /// Of each row where its value ends in the body, what all values up to it have, where the row ends in the chunk, and
+    /// the lines passed there: side by side, so that one step writes them all.
+    numbers: Pooled<[u32; 4]>,
+    keys: Option<Places>,
     pub end: usize,
     pub lines: usize,
-    /// Rows for which there is room in the columns of numbers.
-    room: usize,
     /// Bytes before the value in the last record: most often it is the same in the next.
     head: usize,
     value_bytes: usize,
@@ -52,14 +50,8 @@ pub struct Rows {
 impl Columns {
     /// No rows yet; room for about `rows` of them.
     pub fn new(rows: usize, keyed: bool) -> Self {
-        let rows = Rows {
-            values: Places::new(rows),
-            keys: keyed.then(|| Places::new(rows)),
-            row_ends: Pooled::new(rows),
-            row_lines: Pooled::new(rows),
-            room: rows,
-            ..Rows::default()
-        };
+        let keys = keyed.then(|| Places::new(rows));
+        let rows = Rows { numbers: Pooled::new(rows), keys, ..Rows::default() };
         Self { rows, ..Self::default() }
     }
 
@@ -91,7 +83,14 @@ impl Columns {
     /// The rows, and where they end in the chunk, with the lines passed there.
     pub fn finish(self) -> (Held, Pooled<u32>, Pooled<u32>) {
         let Self { body, rows, .. } = self;
-        let Rows { filled, count, values, keys, row_ends, row_lines, .. } = rows;
+        let Rows { filled, count, keys, numbers, .. } = rows;
+        let mut values = Places::new(count);
+        let (mut row_ends, mut row_lines) = (Pooled::new(count), Pooled::new(count));
+        let places = values.stops.iter_mut().zip(values.ends.iter_mut());
+        let columns = places.zip(row_ends.iter_mut().zip(row_lines.iter_mut()));
+        for (row, ((stop, value_end), (end, lines))) in numbers[..count].iter().zip(columns) {
+            [*stop, *value_end, *end, *lines] = *row;
+        }
         (Held { body, filled, count, values, keys, ours: true }, row_ends, row_lines)
     }
 
@@ -143,18 +142,15 @@ impl Rows {
         put(rest, size);
         let stop = head + size;
         out[stop] = 0; // no headers
-        if self.count == self.room {
+        (self.end, self.lines) = (end, self.lines + lines);
+        self.value_bytes += size;
+        let row = self.count;
+        if row == self.numbers.len() {
             self.more_rows();
         }
-        let row = self.count;
-        self.value_bytes += size;
-        self.values.stops[row] = (self.filled + stop) as u32;
-        self.values.ends[row] = self.value_bytes as u32;
-        self.end = end;
-        self.lines += lines;
-        self.row_ends[row] = self.end as u32;
-        self.row_lines[row] = self.lines as u32;
+        self.numbers[row] = [(self.filled + stop) as u32, self.value_bytes as u32, self.end as u32, self.lines as u32];
         if let (true, Some(keys)) = (KEYED, &mut self.keys) {
+            keys.grow(row + 1, row);
             self.key_bytes += self.key.len();
             keys.stops[row] = (self.filled + head - length_of(size)) as u32;
             keys.ends[row] = self.key_bytes as u32;
@@ -168,13 +164,6 @@ impl Rows {
     #[cold]
     #[inline(never)]
     fn more_rows(&mut self) {
-        let (filled, rows) = (self.count, self.count * 2 + 16);
-        self.values.grow(rows, filled);
-        if let Some(keys) = &mut self.keys {
-            keys.grow(rows, filled);
-        }
-        self.row_ends.grow(rows, filled);
-        self.row_lines.grow(rows, filled);
-        self.room = rows;
+        self.numbers.grow(self.count * 2 + 16, self.count);
     }
 }

@@ -11,8 +11,8 @@ use wide::u8x16;
 
 use crate::columns::{Columns, Rows};
 use crate::dialect::{CR, LF};
-use crate::index::{bits, up_to, Marks, Window, BLOCK};
-use crate::json::{Lead, ESCAPES};
+use crate::index::{bits, up_to, Marks, Window, BLOCK, MARGIN};
+use crate::json::{Lead, ESCAPES, PADDED};
 
 const STEP: usize = 32;
 
@@ -113,22 +113,23 @@ impl<'a> Fused<'a> {
         let mut pair = 0; // behind the last two quotes that mean one
         let mut value_at = rows.value_at();
         let mut dst = self.first.put(body.get_mut(value_at..).ok_or(Stop::Full)?).ok_or(Stop::Full)?;
-        while let Some(block) = window.block(base) {
+        while let Some(block) = window.block_and_margin(base) {
             let Found { events, ends } = self.look::<USUAL>(block, &mut before);
             let mut events = events & !passed;
             passed = 0;
             while events != 0 {
                 let bit = events & events.wrapping_neg();
-                let at = base + events.trailing_zeros() as usize;
+                let place = events.trailing_zeros() as usize % BLOCK;
+                let at = base + place;
                 events ^= bit;
-                let (byte, next) = (src[at], src[at + 1]);
+                let (byte, next) = (block[place], block[place + 1]);
                 let is_end = ends & bit != 0;
                 if is_end && byte == self.delimiter {
-                    dst = copied(src, start, at - quoted, dst)?;
                     if KEYED {
                         spans[self.others.len() - left.len()] = span(offset, field, at, quoted);
                     }
-                    dst = left.next().ok_or(Stop::Odd)?.put(dst).ok_or(Stop::Full)?;
+                    let lead = left.next().ok_or(Stop::Odd)?;
+                    dst = between(src, start, at - quoted, lead, dst)?;
                     quoted = self.is_quote::<USUAL>(next);
                     field = at + 1 + quoted;
                     start = field;
@@ -207,9 +208,9 @@ impl<'a> Fused<'a> {
     }
 
     #[inline(always)]
-    fn look<const USUAL: bool>(&self, block: &[u8; BLOCK], before: &mut Before) -> Found {
+    fn look<const USUAL: bool>(&self, block: &[u8; BLOCK + MARGIN], before: &mut Before) -> Found {
         let [mut quotes, mut delimiters, mut escapes] = [0u64; 3];
-        for (place, part) in block.chunks_exact(16).enumerate() {
+        for (place, part) in block[..BLOCK].chunks_exact(16).enumerate() {
             let Some(part) = part.first_chunk::<16>() else { continue };
             let bytes = u8x16::new(*part);
             let controls = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
@@ -262,6 +263,21 @@ fn copied<'d>(src: &[u8], start: usize, end: usize, mut dst: &'d mut [u8]) -> Re
         size -= STEP;
         (rest, dst) = (&rest[STEP..], &mut dst[STEP..]);
     }
+}
+
+/// Copy `start..end`, and what stands before the next value, and give what is behind it.
+#[inline(always)]
+fn between<'d>(src: &[u8], start: usize, end: usize, lead: &Lead, dst: &'d mut [u8]) -> Result<&'d mut [u8], Stop> {
+    let size = end.wrapping_sub(start);
+    let (Some(padded), true) = (lead.padded(), size <= STEP) else {
+        return lead.put(copied(src, start, end, dst)?).ok_or(Stop::Full);
+    };
+    // Most often: then one look at what room there is does for both.
+    let here = dst.first_chunk_mut::<{ STEP + PADDED }>().ok_or(Stop::Full)?;
+    let content = src.get(start..).and_then(|rest| rest.first_chunk::<STEP>()).ok_or(Stop::Done)?;
+    here[..STEP].copy_from_slice(content);
+    here[size..size + PADDED].copy_from_slice(padded);
+    dst.get_mut(size + lead.bytes().len()..).ok_or(Stop::Full)
 }
 
 #[inline(always)]

@@ -18,7 +18,12 @@ impl<'a> Window<'a> {
     /// The block at `base`, if there is one with a margin behind it.
     #[inline(always)]
     pub fn block(&self, base: usize) -> Option<&'a [u8; BLOCK]> {
-        self.bytes.get(base..)?.first_chunk::<{ BLOCK + MARGIN }>()?.first_chunk::<BLOCK>()
+        self.block_and_margin(base)?.first_chunk::<BLOCK>()
+    }
+
+    #[inline(always)]
+    pub fn block_and_margin(&self, base: usize) -> Option<&'a [u8; BLOCK + MARGIN]> {
+        self.bytes.get(base..)?.first_chunk()
     }
 }
 

@@ -7,8 +7,6 @@ use std::sync::{Mutex, PoisonError};
 const SMALLEST_KEPT_BYTES: usize = 64 << 10;
 /// A rare giant is given back.
 const LARGEST_KEPT_BYTES: usize = 24 << 20;
-/// What all that are kept, and in nobody's hands, have together at most.
-const KEPT_BYTES: usize = 40 << 20;
 /// A buffer this many times as large as what is wanted is for others: it may be held for long.
 const TOO_LARGE: usize = 4;
 
@@ -17,10 +15,15 @@ pub struct Pool<T>(Mutex<Vec<Vec<T>>>);
 
 /// What pooled buffers are made of.
 pub trait Kept: Copy + Default + 'static {
+    /// What all buffers that are kept, and in nobody's hands, have together at most.
+    const KEPT_BYTES: usize;
+
     fn pool() -> &'static Pool<Self>;
 }
 
 impl Kept for u8 {
+    const KEPT_BYTES: usize = 40 << 20;
+
     fn pool() -> &'static Pool<u8> {
         static POOL: Pool<u8> = Pool(Mutex::new(Vec::new()));
         &POOL
@@ -28,8 +31,19 @@ impl Kept for u8 {
 }
 
 impl Kept for u32 {
+    const KEPT_BYTES: usize = 4 << 20;
+
     fn pool() -> &'static Pool<u32> {
         static POOL: Pool<u32> = Pool(Mutex::new(Vec::new()));
+        &POOL
+    }
+}
+
+impl Kept for [u32; 4] {
+    const KEPT_BYTES: usize = 4 << 20;
+
+    fn pool() -> &'static Pool<[u32; 4]> {
+        static POOL: Pool<[u32; 4]> = Pool(Mutex::new(Vec::new()));
         &POOL
     }
 }
@@ -45,12 +59,12 @@ impl<T: Kept> Pool<T> {
 
     fn give_back(&self, buffer: Vec<T>) {
         let bytes = |buffer: &Vec<T>| std::mem::size_of_val(&buffer[..]);
-        if !(SMALLEST_KEPT_BYTES..=LARGEST_KEPT_BYTES).contains(&bytes(&buffer)) {
+        if !(SMALLEST_KEPT_BYTES..=LARGEST_KEPT_BYTES.min(T::KEPT_BYTES)).contains(&bytes(&buffer)) {
             return;
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest make room: sizes that nobody asks for any longer.
-        while kept.iter().map(bytes).sum::<usize>() + bytes(&buffer) > KEPT_BYTES {
+        while kept.iter().map(bytes).sum::<usize>() + bytes(&buffer) > T::KEPT_BYTES {
             kept.remove(0);
         }
         kept.push(buffer);
@@ -123,7 +137,7 @@ mod tests {
         for _ in 0..100 {
             pool.give_back(vec![0; 9 << 20]);
         }
-        assert_eq!(pool.0.lock().unwrap().len(), KEPT_BYTES / (9 << 20));
+        assert_eq!(pool.0.lock().unwrap().len(), <u8 as Kept>::KEPT_BYTES / (9 << 20));
     }
 
     #[test]

@@ -211,7 +211,7 @@ fn encoded<'py>(
         return Err(PyOverflowError::new_err("a column of more than 4 GiB"));
     }
     let (end, lines, bad) = (columns.rows.end, columns.rows.lines, std::mem::take(&mut columns.bad));
-    let (held, row_ends, row_lines) = columns.finish();
+    let (held, row_ends, row_lines) = py.detach(|| columns.finish());
     let count = held.count;
     Ok((
         Rows(held),
