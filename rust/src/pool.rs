@@ -52,9 +52,10 @@ impl<T: Kept> Pool<T> {
     fn take(&self, size: usize) -> Option<Vec<T>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |buffer: &Vec<T>| (size..=size.saturating_mul(TOO_LARGE)).contains(&buffer.len());
-        let (place, _) =
-            kept.iter().enumerate().filter(|(_, buffer)| fits(buffer)).min_by_key(|(_, buffer)| buffer.len())?;
-        Some(kept.swap_remove(place))
+        // Of those that fit best the last that was used: most of it may still be in the processor's cache.
+        let found = kept.iter().enumerate().rev().filter(|(_, buffer)| fits(buffer));
+        let (place, _) = found.min_by_key(|(_, buffer)| buffer.len())?;
+        Some(kept.remove(place))
     }
 
     fn give_back(&self, buffer: Vec<T>) {

@@ -36,7 +36,22 @@ pub fn put(out: &mut [u8], value: usize) -> &mut [u8] {
 
 /// The varint at the front of `data`, and what is behind it; None where data ends in it. What does not fit is cut
 /// to the greatest number of its sign: no length or delta can be that large.
+#[inline(always)]
 pub fn take(data: &[u8]) -> Option<(i64, &[u8])> {
+    // Most have a byte or two.
+    match data {
+        [one @ ..=0x7f, rest @ ..] => Some((unzigzag(u64::from(*one)), rest)),
+        [one, two @ ..=0x7f, rest @ ..] => Some((unzigzag(u64::from(*two) << 7 | u64::from(*one & 0x7f)), rest)),
+        _ => take_any(data),
+    }
+}
+
+#[inline(always)]
+fn unzigzag(rest: u64) -> i64 {
+    (rest >> 1) as i64 ^ -((rest & 1) as i64)
+}
+
+fn take_any(data: &[u8]) -> Option<(i64, &[u8])> {
     let mut rest: u64 = 0;
     let mut over = false;
     for (place, &byte) in data.iter().enumerate() {
@@ -47,7 +62,7 @@ pub fn take(data: &[u8]) -> Option<(i64, &[u8])> {
         if byte < 0x80 {
             let negative = rest & 1 == 1;
             let value = match (over, negative) {
-                (false, _) => (rest >> 1) as i64 ^ -((rest & 1) as i64),
+                (false, _) => unzigzag(rest),
                 (true, false) => i64::MAX,
                 (true, true) => i64::MIN,
             };
