@@ -11,6 +11,7 @@ const LARGEST_KEPT_BYTES: usize = 24 << 20;
 const TOO_LARGE: usize = 4;
 
 /// Buffers of one kind that are in nobody's hands.
+#[derive(Debug)]
 pub struct Pool<T>(Mutex<Vec<Vec<T>>>);
 
 /// What pooled buffers are made of.
@@ -72,32 +73,56 @@ impl<T: Kept> Pool<T> {
     }
 }
 
-/// A buffer with whatever was in it before. It goes back to the pool by itself.
-#[derive(Debug, Default)]
-pub struct Pooled<T: Kept>(Vec<T>);
+/// Of buffers that are far larger than what is written to them, most often: their other pages never become memory, as
+/// they would if all were mixed.
+static ROOMY: Pool<u8> = Pool(Mutex::new(Vec::new()));
+
+/// A buffer with whatever was in it before. It goes back to its pool by itself.
+#[derive(Debug)]
+pub struct Pooled<T: Kept> {
+    items: Vec<T>,
+    home: &'static Pool<T>,
+}
+
+impl Pooled<u8> {
+    /// One of at least `size` bytes, of which few will be used.
+    pub fn roomy(size: usize) -> Self {
+        Self::from(&ROOMY, size)
+    }
+}
 
 impl<T: Kept> Pooled<T> {
     /// One of at least `size` items.
     pub fn new(size: usize) -> Self {
+        Self::from(T::pool(), size)
+    }
+
+    fn from(home: &'static Pool<T>, size: usize) -> Self {
         // In steps of an eighth, so that sizes that are almost the same are.
         let step = (size.next_power_of_two() / 8).max(1);
         let size = size.next_multiple_of(step);
-        Self(T::pool().take(size).unwrap_or_else(|| vec![T::default(); size]))
+        Self { items: home.take(size).unwrap_or_else(|| vec![T::default(); size]), home }
     }
 
     /// At least `size` items, the first `filled` of them as they were.
     pub fn grow(&mut self, size: usize, filled: usize) {
-        if self.0.len() < size {
-            let mut larger = Self::new(size);
+        if self.items.len() < size {
+            let mut larger = Self::from(self.home, size);
             larger[..filled].copy_from_slice(&self[..filled]);
             *self = larger;
         }
     }
 }
 
+impl<T: Kept> Default for Pooled<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), home: T::pool() }
+    }
+}
+
 impl<T: Kept> Drop for Pooled<T> {
     fn drop(&mut self) {
-        T::pool().give_back(std::mem::take(&mut self.0));
+        self.home.give_back(std::mem::take(&mut self.items));
     }
 }
 
@@ -105,13 +130,13 @@ impl<T: Kept> Deref for Pooled<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.items
     }
 }
 
 impl<T: Kept> DerefMut for Pooled<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.items
     }
 }
 
