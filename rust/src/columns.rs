@@ -18,6 +18,9 @@ pub struct Refused {
 /// What stands in a record around key and value is never more.
 pub const AROUND: usize = 32;
 
+/// What is made room for at least where a single row needs more.
+const SPARE: usize = 64 << 10;
+
 /// The rows of a chunk up to `rows.end`.
 #[derive(Debug, Default)]
 pub struct Columns {
@@ -26,20 +29,18 @@ pub struct Columns {
     pub bad: Vec<Refused>,
 }
 
-/// Where the rows are: see `Held`, and `Records`. `key`: of the row that is being made.
+/// Where the rows are. `key`: of the row that is being made.
 #[derive(Debug, Default)]
 pub struct Rows {
     pub filled: usize,
     pub count: usize,
-    pub values: Places,
-    pub keys: Option<Places>,
     pub key: Vec<u8>,
-    pub row_ends: Pooled<u32>,
-    pub row_lines: Pooled<u32>,
+    /// Of each row where its value ends in the body, what all values up to it have, where the row ends in the chunk, and
+    /// the lines passed there: side by side, so that one step writes them all.
+    numbers: Pooled<[u32; 4]>,
+    keys: Option<Places>,
     pub end: usize,
     pub lines: usize,
-    /// Rows for which there is room in the columns of numbers.
-    room: usize,
     /// Bytes before the value in the last record: most often it is the same in the next.
     head: usize,
     value_bytes: usize,
@@ -49,14 +50,8 @@ pub struct Rows {
 impl Columns {
     /// No rows yet; room for about `rows` of them.
     pub fn new(rows: usize, keyed: bool) -> Self {
-        let rows = Rows {
-            values: Places::new(rows),
-            keys: keyed.then(|| Places::new(rows)),
-            row_ends: Pooled::new(rows),
-            row_lines: Pooled::new(rows),
-            room: rows,
-            ..Rows::default()
-        };
+        let keys = keyed.then(|| Places::new(rows));
+        let rows = Rows { numbers: Pooled::new(rows), keys, ..Rows::default() };
         Self { rows, ..Self::default() }
     }
 
@@ -64,19 +59,23 @@ impl Columns {
     pub fn make_room(&mut self, more: usize) {
         let needed = self.rows.filled + more;
         if self.body.len() < needed {
-            self.body.grow(needed.max(self.rows.filled * 2), self.rows.filled);
+            self.body.grow(needed, self.rows.filled);
         }
     }
 
-    /// Add the row that ends at `rows.end`, with the key that is in `rows.key`.
-    pub fn add(&mut self, value: &[u8]) {
-        self.make_room(value.len() + self.rows.head + self.rows.key.len() + AROUND);
+    /// Add the row that ends at `end`, `lines` lines behind the one before, with the key that is in `rows.key`.
+    #[inline(always)]
+    pub fn add(&mut self, value: &[u8], end: usize, lines: usize) {
+        let needed = value.len() + self.rows.head + self.rows.key.len() + AROUND;
+        if self.body.len() - self.rows.filled < needed {
+            self.make_room(needed.max(self.rows.filled) + SPARE);
+        }
         let at = self.rows.value_at();
         self.body[at..at + value.len()].copy_from_slice(value);
         let added = if self.rows.keys.is_some() {
-            self.rows.close::<true>(&mut self.body, at, value.len())
+            self.rows.close::<true>(&mut self.body, at, value.len(), end, lines)
         } else {
-            self.rows.close::<false>(&mut self.body, at, value.len())
+            self.rows.close::<false>(&mut self.body, at, value.len(), end, lines)
         };
         debug_assert!(added.is_some());
     }
@@ -84,7 +83,14 @@ impl Columns {
     /// The rows, and where they end in the chunk, with the lines passed there.
     pub fn finish(self) -> (Held, Pooled<u32>, Pooled<u32>) {
         let Self { body, rows, .. } = self;
-        let Rows { filled, count, values, keys, row_ends, row_lines, .. } = rows;
+        let Rows { filled, count, keys, numbers, .. } = rows;
+        let mut values = Places::new(count);
+        let (mut row_ends, mut row_lines) = (Pooled::new(count), Pooled::new(count));
+        let places = values.stops.iter_mut().zip(values.ends.iter_mut());
+        let columns = places.zip(row_ends.iter_mut().zip(row_lines.iter_mut()));
+        for (row, ((stop, value_end), (end, lines))) in numbers[..count].iter().zip(columns) {
+            [*stop, *value_end, *end, *lines] = *row;
+        }
         (Held { body, filled, count, values, keys, ours: true }, row_ends, row_lines)
     }
 
@@ -101,10 +107,17 @@ impl Rows {
         self.filled + self.head
     }
 
-    /// The value of the row that ends at `end` in the chunk is complete, at `at` in the body: make its record around
-    /// it. None where there is no room for that; then nothing has changed.
+    /// The value of the row that ends at `end` in the chunk, `lines` lines behind the one before, is complete, at `at`
+    /// in the body: make its record around it. None where there is no room for that; then nothing has changed.
     #[inline(always)]
-    pub fn close<const KEYED: bool>(&mut self, body: &mut [u8], at: usize, size: usize) -> Option<()> {
+    pub fn close<const KEYED: bool>(
+        &mut self,
+        body: &mut [u8],
+        at: usize,
+        size: usize,
+        end: usize,
+        lines: usize,
+    ) -> Option<()> {
         let delta = self.count;
         let key = if KEYED { length_of(self.key.len()) + self.key.len() } else { 1 };
         let around = 2 + length_of(delta) + key + length_of(size);
@@ -129,16 +142,15 @@ impl Rows {
         put(rest, size);
         let stop = head + size;
         out[stop] = 0; // no headers
-        if self.count == self.room {
+        (self.end, self.lines) = (end, self.lines + lines);
+        self.value_bytes += size;
+        let row = self.count;
+        if row == self.numbers.len() {
             self.more_rows();
         }
-        let row = self.count;
-        self.value_bytes += size;
-        self.values.stops[row] = (self.filled + stop) as u32;
-        self.values.ends[row] = self.value_bytes as u32;
-        self.row_ends[row] = self.end as u32;
-        self.row_lines[row] = self.lines as u32;
+        self.numbers[row] = [(self.filled + stop) as u32, self.value_bytes as u32, self.end as u32, self.lines as u32];
         if let (true, Some(keys)) = (KEYED, &mut self.keys) {
+            keys.grow(row + 1, row);
             self.key_bytes += self.key.len();
             keys.stops[row] = (self.filled + head - length_of(size)) as u32;
             keys.ends[row] = self.key_bytes as u32;
@@ -152,13 +164,6 @@ impl Rows {
     #[cold]
     #[inline(never)]
     fn more_rows(&mut self) {
-        let (filled, rows) = (self.count, self.count * 2 + 16);
-        self.values.grow(rows, filled);
-        if let Some(keys) = &mut self.keys {
-            keys.grow(rows, filled);
-        }
-        self.row_ends.grow(rows, filled);
-        self.row_lines.grow(rows, filled);
-        self.room = rows;
+        self.numbers.grow(self.count * 2 + 16, self.count);
     }
 }

@@ -11,7 +11,7 @@ use crate::json::{leads, quote, Lead};
 use crate::plain::Plain;
 use crate::rows::{Fields, Machine, Row};
 
-/// Room for this many bytes of values is made at a time, at least.
+/// Room for this many bytes of records is made at first, and at a time, at least.
 const ROOM: usize = 64 << 10;
 
 /// What a chunk is and how it is read. `keys`: the columns that make the record's key.
@@ -37,7 +37,7 @@ pub fn encode_json(task: &Task, names: &[Vec<u8>]) -> Columns {
     };
     let mut spans = vec![Span::default(); task.width];
     let mut take_key = |spans: &[Span], key: &mut Vec<u8>| task.take_key(spans, key);
-    columns.make_room(ROOM.max(task.data.len() * 2));
+    columns.make_room(ROOM);
     task.windows(&mut columns, exact, |window, columns| {
         if task.keys.is_empty() {
             fused.run::<false>(window, columns, &mut spans, &mut take_key)
@@ -56,6 +56,7 @@ pub fn encode_raw(task: &Task) -> Columns {
         while exact.row(&mut columns) {}
         return columns;
     }
+    columns.make_room(task.data.len() + task.data.len() / 8 + ROOM);
     let plain = Plain { marks: task.marks(), width: task.width };
     let mut spans = vec![Span::default(); task.width];
     let mut take_key = |spans: &[Span], key: &mut Vec<u8>| task.take_key(spans, key);
@@ -87,9 +88,10 @@ impl Task<'_> {
             match fast(window, columns) {
                 Stop::Full => {
                     let (filled, end) = (columns.rows.filled, columns.rows.end);
-                    // As the rest will take if it is like what is done, but more than there was.
+                    // What the rest takes if it is like what is done, and a little; but more than there was.
                     let rest = (self.data.len() - end) as u64 * filled as u64 / end.max(1) as u64;
-                    columns.make_room((columns.body.len() - filled) * 2 + ROOM.max(rest as usize));
+                    let rest = (rest + rest / 32) as usize;
+                    columns.make_room(((columns.body.len() - filled) * 2).max(rest) + ROOM);
                 }
                 Stop::Done if tail.is_empty() && columns.rows.end < self.data.len() => {
                     let end = columns.rows.end;
@@ -156,20 +158,18 @@ impl<'a> Exact<'a> {
         let Some(row) = self.machine.read(data, start, self.task.last, &mut self.fields) else {
             return false;
         };
-        let line = columns.rows.lines;
-        columns.rows.lines += count_lines(&data[start..row.end]);
-        columns.rows.end = row.end;
-        if !row.is_record {
-            return true;
+        let (line, lines) = (columns.rows.lines, count_lines(&data[start..row.end]));
+        let (content_end, row_end) = (row.content_end, row.end);
+        if row.is_record {
+            let Some(reason) = self.refusal(start, row) else {
+                self.add(&data[start..content_end], row_end, lines, columns);
+                return true;
+            };
+            let index = columns.rows.count;
+            columns.bad.push(Refused { index, start, end: content_end, line, reason });
         }
-        let end = row.content_end;
-        match self.refusal(start, row) {
-            Some(reason) => {
-                let index = columns.rows.count;
-                columns.bad.push(Refused { index, start, end, line, reason });
-            }
-            None => self.add(&data[start..end], columns),
-        }
+        columns.rows.end = row_end;
+        columns.rows.lines += lines;
         true
     }
 
@@ -190,9 +190,9 @@ impl<'a> Exact<'a> {
         })
     }
 
-    fn add(&mut self, content: &[u8], columns: &mut Columns) {
+    fn add(&mut self, content: &[u8], end: usize, lines: usize, columns: &mut Columns) {
         self.take_key(&mut columns.rows.key);
-        let Some(leads) = self.leads else { return columns.add(content) };
+        let Some(leads) = self.leads else { return columns.add(content, end, lines) };
         self.value.clear();
         for (column, lead) in leads.iter().enumerate() {
             // `quote` writes the quotes that leads have too.
@@ -202,7 +202,7 @@ impl<'a> Exact<'a> {
             quote(self.fields.get(column), &mut self.value);
         }
         self.value.push(b'}');
-        columns.add(&self.value);
+        columns.add(&self.value, end, lines);
     }
 
     fn take_key(&self, key: &mut Vec<u8>) {

@@ -57,9 +57,13 @@ impl Places {
         Self { stops: Pooled::new(rows), ends: Pooled::new(rows) }
     }
 
+    /// Room for that many rows, the first `filled` of them as they were.
+    #[inline(always)]
     pub fn grow(&mut self, rows: usize, filled: usize) {
-        self.stops.grow(rows, filled);
-        self.ends.grow(rows, filled);
+        if self.stops.len().min(self.ends.len()) < rows {
+            self.stops.grow(rows * 2, filled);
+            self.ends.grow(rows * 2, filled);
+        }
     }
 
     fn column<'a>(&'a self, data: &'a [u8], first: usize, last: usize) -> Option<Column<'a>> {

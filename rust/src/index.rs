@@ -18,7 +18,12 @@ impl<'a> Window<'a> {
     /// The block at `base`, if there is one with a margin behind it.
     #[inline(always)]
     pub fn block(&self, base: usize) -> Option<&'a [u8; BLOCK]> {
-        self.bytes.get(base..)?.first_chunk::<{ BLOCK + MARGIN }>()?.first_chunk::<BLOCK>()
+        self.block_and_margin(base)?.first_chunk::<BLOCK>()
+    }
+
+    #[inline(always)]
+    pub fn block_and_margin(&self, base: usize) -> Option<&'a [u8; BLOCK + MARGIN]> {
+        self.bytes.get(base..)?.first_chunk()
     }
 }
 
@@ -86,14 +91,15 @@ impl Index {
     }
 }
 
+/// What was found in 16 bytes of a block.
 #[inline(always)]
-fn bits(found: u8x16, place: usize) -> u64 {
+pub fn bits(found: u8x16, place: usize) -> u64 {
     u64::from(found.to_bitmask()) << (16 * place)
 }
 
 /// Each bit: whether the number of bits set up to it, itself included, is odd.
 #[inline(always)]
-fn up_to(mut bits: u64) -> u64 {
+pub fn up_to(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;
     }

@@ -74,6 +74,12 @@ impl Lead {
     pub fn bytes(&self) -> &[u8] {
         &self.whole
     }
+
+    /// It with zeros behind it, if it is not longer.
+    #[inline(always)]
+    pub fn padded(&self) -> Option<&[u8; PADDED]> {
+        (self.whole.len() <= PADDED).then_some(&self.padded)
+    }
 }
 
 /// The leads of all columns. `names`: as JSON has them, with their quotes.

@@ -2,7 +2,7 @@
 //!
 //! `boundary` finds record ends, `encode` makes rows of a chunk, `digest` hashes them, `compare` compares them, `pack`
 //! and `unpack` are Kafka's record batch. Rows are written once, as the records of a batch (`held`), in a buffer that
-//! is used again (`pool`). None of them knows Python; `python` is the only place that does.
+//! is used again (`pool`). None of them knows Python; `python` is the only place that does, with `given`.
 #![forbid(unsafe_code)]
 
 pub mod boundary;
@@ -23,5 +23,7 @@ pub mod rows;
 pub mod unpack;
 pub mod varint;
 
+#[cfg(feature = "python")]
+mod given;
 #[cfg(feature = "python")]
 mod python;

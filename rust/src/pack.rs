@@ -73,7 +73,7 @@ fn copy<'a>(out: &'a mut [u8], bytes: &[u8]) -> &'a mut [u8] {
 
 /// A batch of `count` rows, header and all, of its body: the front of a buffer, and how much of it.
 pub fn compressed(body: &[u8], count: usize, codec: Codec, level: Option<i32>) -> Result<(Pooled<u8>, usize), String> {
-    let mut packed = Pooled::new(HEADER_BYTES + bound(body.len(), codec));
+    let mut packed = Pooled::roomy(HEADER_BYTES + bound(body.len(), codec));
     let end = HEADER_BYTES + compress(body, codec, level, &mut packed[HEADER_BYTES..])?;
     write_header(&mut packed[..end], count, codec);
     Ok((packed, end))

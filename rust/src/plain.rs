@@ -84,14 +84,15 @@ impl Plain {
                     return Stop::Odd;
                 }
                 let next = after_line_end(src, at);
-                columns.rows.end = window.offset + next;
-                columns.rows.lines += lines + 1;
-                if at > row {
+                if at == row {
+                    columns.rows.end = window.offset + next;
+                    columns.rows.lines += 1;
+                } else {
                     if KEYED {
                         spans[column] = span(field, at - quoted, quoted);
                         take_key(spans, &mut columns.rows.key);
                     }
-                    columns.add(&src[row..at]);
+                    columns.add(&src[row..at], window.offset + next, lines + 1);
                 }
                 (row, column, lines) = (next, 0, 0);
                 quoted = usize::from(is_quote(next));

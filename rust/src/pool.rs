@@ -7,20 +7,24 @@ use std::sync::{Mutex, PoisonError};
 const SMALLEST_KEPT_BYTES: usize = 64 << 10;
 /// A rare giant is given back.
 const LARGEST_KEPT_BYTES: usize = 10 << 20;
-/// What all that are kept, and in nobody's hands, have together at most.
-const KEPT_BYTES: usize = 20 << 20;
 /// A buffer this many times as large as what is wanted is for others: it may be held for long.
 const TOO_LARGE: usize = 4;
 
 /// Buffers of one kind that are in nobody's hands.
+#[derive(Debug)]
 pub struct Pool<T>(Mutex<Vec<Vec<T>>>);
 
 /// What pooled buffers are made of.
 pub trait Kept: Copy + Default + 'static {
+    /// What all buffers that are kept, and in nobody's hands, have together at most.
+    const KEPT_BYTES: usize;
+
     fn pool() -> &'static Pool<Self>;
 }
 
 impl Kept for u8 {
+    const KEPT_BYTES: usize = 20 << 20;
+
     fn pool() -> &'static Pool<u8> {
         static POOL: Pool<u8> = Pool(Mutex::new(Vec::new()));
         &POOL
@@ -28,8 +32,19 @@ impl Kept for u8 {
 }
 
 impl Kept for u32 {
+    const KEPT_BYTES: usize = 4 << 20;
+
     fn pool() -> &'static Pool<u32> {
         static POOL: Pool<u32> = Pool(Mutex::new(Vec::new()));
+        &POOL
+    }
+}
+
+impl Kept for [u32; 4] {
+    const KEPT_BYTES: usize = 4 << 20;
+
+    fn pool() -> &'static Pool<[u32; 4]> {
+        static POOL: Pool<[u32; 4]> = Pool(Mutex::new(Vec::new()));
         &POOL
     }
 }
@@ -38,51 +53,76 @@ impl<T: Kept> Pool<T> {
     fn take(&self, size: usize) -> Option<Vec<T>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |buffer: &Vec<T>| (size..=size.saturating_mul(TOO_LARGE)).contains(&buffer.len());
-        let (place, _) =
-            kept.iter().enumerate().filter(|(_, buffer)| fits(buffer)).min_by_key(|(_, buffer)| buffer.len())?;
-        Some(kept.swap_remove(place))
+        // Of those that fit best the last that was used: most of it may still be in the processor's cache.
+        let found = kept.iter().enumerate().rev().filter(|(_, buffer)| fits(buffer));
+        let (place, _) = found.min_by_key(|(_, buffer)| buffer.len())?;
+        Some(kept.remove(place))
     }
 
     fn give_back(&self, buffer: Vec<T>) {
         let bytes = |buffer: &Vec<T>| std::mem::size_of_val(&buffer[..]);
-        if !(SMALLEST_KEPT_BYTES..=LARGEST_KEPT_BYTES).contains(&bytes(&buffer)) {
+        if !(SMALLEST_KEPT_BYTES..=LARGEST_KEPT_BYTES.min(T::KEPT_BYTES)).contains(&bytes(&buffer)) {
             return;
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest make room: sizes that nobody asks for any longer.
-        while kept.iter().map(bytes).sum::<usize>() + bytes(&buffer) > KEPT_BYTES {
+        while kept.iter().map(bytes).sum::<usize>() + bytes(&buffer) > T::KEPT_BYTES {
             kept.remove(0);
         }
         kept.push(buffer);
     }
 }
 
-/// A buffer with whatever was in it before. It goes back to the pool by itself.
-#[derive(Debug, Default)]
-pub struct Pooled<T: Kept>(Vec<T>);
+/// Of buffers that are far larger than what is written to them, most often: their other pages never become memory, as
+/// they would if all were mixed.
+static ROOMY: Pool<u8> = Pool(Mutex::new(Vec::new()));
+
+/// A buffer with whatever was in it before. It goes back to its pool by itself.
+#[derive(Debug)]
+pub struct Pooled<T: Kept> {
+    items: Vec<T>,
+    home: &'static Pool<T>,
+}
+
+impl Pooled<u8> {
+    /// One of at least `size` bytes, of which few will be used.
+    pub fn roomy(size: usize) -> Self {
+        Self::from(&ROOMY, size)
+    }
+}
 
 impl<T: Kept> Pooled<T> {
     /// One of at least `size` items.
     pub fn new(size: usize) -> Self {
+        Self::from(T::pool(), size)
+    }
+
+    fn from(home: &'static Pool<T>, size: usize) -> Self {
         // In steps of an eighth, so that sizes that are almost the same are.
         let step = (size.next_power_of_two() / 8).max(1);
         let size = size.next_multiple_of(step);
-        Self(T::pool().take(size).unwrap_or_else(|| vec![T::default(); size]))
+        Self { items: home.take(size).unwrap_or_else(|| vec![T::default(); size]), home }
     }
 
     /// At least `size` items, the first `filled` of them as they were.
     pub fn grow(&mut self, size: usize, filled: usize) {
-        if self.0.len() < size {
-            let mut larger = Self::new(size);
+        if self.items.len() < size {
+            let mut larger = Self::from(self.home, size);
             larger[..filled].copy_from_slice(&self[..filled]);
             *self = larger;
         }
     }
 }
 
+impl<T: Kept> Default for Pooled<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), home: T::pool() }
+    }
+}
+
 impl<T: Kept> Drop for Pooled<T> {
     fn drop(&mut self) {
-        T::pool().give_back(std::mem::take(&mut self.0));
+        self.home.give_back(std::mem::take(&mut self.items));
     }
 }
 
@@ -90,13 +130,13 @@ impl<T: Kept> Deref for Pooled<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.items
     }
 }
 
 impl<T: Kept> DerefMut for Pooled<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.items
     }
 }
 
@@ -123,7 +163,7 @@ mod tests {
         for _ in 0..100 {
             pool.give_back(vec![0; 9 << 20]);
         }
-        assert_eq!(pool.0.lock().unwrap().len(), KEPT_BYTES / (9 << 20));
+        assert_eq!(pool.0.lock().unwrap().len(), <u8 as Kept>::KEPT_BYTES / (9 << 20));
     }
 
     #[test]
