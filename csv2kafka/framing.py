@@ -63,7 +63,7 @@ class Framer:
         self._over = False
 
     def feed(self, block: Block, *, more: bool = False) -> list[Chunk]:
-        """The chunks that can be cut now. ``more``: the next block is there, so what is less than a chunk waits for it.
+        """The chunks that can be cut now. ``more``: what is less than a chunk waits for the next block, or ``flush``.
 
         DataError if the header is at fault.
         """
@@ -74,6 +74,10 @@ class Framer:
         self._marks.append((block.offset, block.resume))
         self._text.add(block.data)
         return list(self._cut(final=False, more=more))
+
+    def flush(self) -> list[Chunk]:
+        """What waited."""
+        return list(self._cut(final=False))
 
     def finish(self) -> list[Chunk]:
         """The object has ended: its last chunks. The last has ``last`` set, or ``broken``; it may be empty."""
@@ -107,9 +111,7 @@ class Framer:
 
     def _window(self, size: int) -> int:
         """How much of the text to look at: about a chunk, more if that was in vain, never more than a record."""
-        wanted = self._wanted()
-        window = size if 2 * size <= 3 * wanted else wanted
-        return min(max(window, 2 * self._in_vain), size, self._max_record)
+        return min(max(self._wanted(), 2 * self._in_vain), size, self._max_record)
 
     def _wanted(self) -> int:
         return self._chunk_bytes if isinstance(self._chunk_bytes, int) else self._chunk_bytes(self._header or ())

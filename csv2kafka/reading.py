@@ -42,6 +42,7 @@ _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n|\Z)")
 READ_AHEAD_BLOCKS = 2  # of 1–4 MiB each
 ENCODE_AHEAD_BYTES = 28 << 20  # about what is being encoded, or encoded and waiting: text, and rows if they are kept
 COLUMNS_BYTES = 12  # of numbers that Records have for each row
+LINGER_SECONDS = 0.1  # what is less than a chunk waits for more: for so long nothing comes from a slow source
 MOST_WORKERS = 4  # more would only wait: for their turn, or for the sink
 
 
@@ -302,26 +303,42 @@ class _ObjectRows(Generic[T]):
                     left[1].exception()  # done and not wanted: say that it was seen
 
     async def _feed(self, framer: Framer, offset: int, ready: asyncio.Queue[_Ready[T]], room: _ByteBound) -> None:
-        """Frame what is kept from ``offset`` on, then what comes; hand each chunk to a thread."""
+        """Hand each chunk to a thread, as far as there is room."""
         loop = asyncio.get_running_loop()
-        again = self._text_from(offset)
         try:
-            while True:
-                block = again.popleft() if again else await self._next_block()
-                more = bool(again) or not self._blocks.empty()
-                frame = framer.finish if block is None else partial(framer.feed, block, more=more)
-                for chunk in await loop.run_in_executor(None, frame):
-                    self._keep(chunk)
+            async with aclosing(self._chunks(framer, offset)) as chunks:
+                async for chunk in chunks:
                     size = self.size.memory(len(chunk.data))
                     await room.take(size)
                     encoded = loop.run_in_executor(self.workers, self._encode, chunk)
                     encoded.add_done_callback(partial(room.leave, chunk, size))
                     ready.put_nowait((chunk, encoded))
-                    if chunk.broken is not None or chunk.last:
-                        ready.put_nowait(None)
-                        return
+            ready.put_nowait(None)
         except BaseException as error:
             ready.put_nowait(_told(error, self.obj))
+
+    async def _chunks(self, framer: Framer, offset: int) -> AsyncGenerator[Chunk, None]:
+        """What is kept from ``offset`` on, framed, then what comes. What ends the blocks is raised behind all of it."""
+        loop = asyncio.get_running_loop()
+        again = self._text_from(offset)
+        linger: float | None = None
+        failed: Exception | None = None
+        while failed is None:
+            try:
+                async with asyncio.timeout(linger) as waiting:
+                    block = again.popleft() if again else await self._next_block()
+            except Exception as error:
+                failed = None if waiting.expired() else error
+                frame, linger = framer.flush, None
+            else:
+                frame = framer.finish if block is None else partial(framer.feed, block, more=True)
+                linger = LINGER_SECONDS
+            for chunk in await loop.run_in_executor(None, frame):
+                self._keep(chunk)
+                yield chunk
+                if chunk.broken is not None or chunk.last:
+                    return
+        raise failed
 
     def _keep(self, chunk: Chunk) -> None:
         """The chunk's text instead of the blocks it was cut from: the same bytes are not kept twice."""
