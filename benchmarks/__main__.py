@@ -31,6 +31,8 @@ from csv2kafka.cli.local_kafka import fetch_jars, missing_tools
 STARTUP = "startup"
 SLOW_PART = 4  # slow peers are killed with this part of the rows
 
+WARM_UP_RUNS = 5  # by then the broker\'s Java has compiled what it will
+
 
 def main() -> None:
     options = _options()
@@ -58,7 +60,8 @@ def _measure(field: Field, options: argparse.Namespace) -> Results:
     table = data.write_usual(field.directory / "usual.csv", options.rows)
     gc.freeze()  # what the checks make in millions is not to be searched again and again
     _say(f"{table.rows:,} rows, {table.bytes / 1e6:.0f} MB; CPUs {', '.join(map(str, field.cpus))}")
-    _say(f"warm-up: {race.told(race.run(field, default, table, -1))}")
+    for _ in range(WARM_UP_RUNS):
+        _say(f"warm-up: {race.told(race.run(field, default, table, -1))}")
     runs = _race(field, racing, table, options.rounds)
     crashes = _crashes(field, racing, table) if options.crash else {}
     begun = None

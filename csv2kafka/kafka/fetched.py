@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-import crc32c
 from attrs import evolve
 from typing_extensions import Buffer
 
 from csv2kafka.errors import Doubt, StateContradiction
 from csv2kafka.kafka.port import FetchedBatch, TopicPartition
-from csv2kafka.kernel import BODY_AT, HEADER_BYTES, batch_header
+from csv2kafka.kernel import BODY_AT, HEADER_BYTES, batch_header, crc32c
 
 _MAGIC = 2
 
@@ -44,7 +43,7 @@ def _whole(data: memoryview, source: TopicPartition) -> Iterator[FetchedBatch]:
         end = at + header.size
         if end > len(data):
             return
-        if header.size < HEADER_BYTES or crc32c.crc32c(data[at + BODY_AT : end]) != header.crc:
+        if header.size < HEADER_BYTES or crc32c(data[at + BODY_AT : end]) != header.crc:
             raise Doubt(f"{source}: the record batch at offset {base} is damaged: its CRC does not fit")
         yield FetchedBatch(
             base_offset=base,

@@ -2,6 +2,8 @@
 //!
 //! Work is done without the GIL, but for looking at a buffer that Python code could change meanwhile.
 
+use ::crc32c::crc32c_append;
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -12,7 +14,7 @@ use crate::columns::Columns;
 use crate::compression::{decompress, Codec, Fault};
 use crate::dialect::Dialect;
 use crate::encode::{self, Task};
-use crate::given::{Given, Input};
+use crate::given::{cells, Given, Input};
 use crate::held::{Column, Held, Selection};
 use crate::pack::{self, Body, HEADER_BYTES};
 use crate::pool::Pooled;
@@ -26,6 +28,18 @@ type Marks = (u8, Option<u8>, Option<u8>, Option<u8>);
 
 fn dialect((delimiter, quote, escape, comment): Marks) -> Dialect {
     Dialect { delimiter, quote, escape, comment }
+}
+
+/// Of a buffer that Python code could change meanwhile, so the GIL is kept: a part at a time is copied.
+#[pyfunction]
+#[pyo3(name = "crc32c")]
+fn checksum(data: &Bound<PyAny>) -> PyResult<u32> {
+    let buffer = PyBuffer::<u8>::get(data)?;
+    let mut part = [0; 4096];
+    Ok(cells(data.py(), &buffer)?.chunks(part.len()).fold(0, |crc, chunk| {
+        let copied = part.iter_mut().zip(chunk).map(|(byte, cell)| *byte = cell.get()).count();
+        crc32c_append(crc, &part[..copied])
+    }))
 }
 
 #[pyfunction]
@@ -279,7 +293,7 @@ fn unpack_records<'py>(
 mod _rust {
     #[pymodule_export]
     use super::{
-        digest, encode_json, encode_raw, equal_rows, find_boundary, find_boundary_exact, pack_batch, unpack_records,
-        Malformed, Rows, TooLong, Undecodable,
+        checksum, digest, encode_json, encode_raw, equal_rows, find_boundary, find_boundary_exact, pack_batch,
+        unpack_records, Malformed, Rows, TooLong, Undecodable,
     };
 }

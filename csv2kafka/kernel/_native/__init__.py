@@ -1,10 +1,11 @@
 """The Rust kernel (``rust/``) with the same functions as the reference. ImportError where it was not built."""
 
 from csv2kafka.kernel._native.boundary import find_boundary, find_boundary_exact
+from csv2kafka.kernel._native.checksum import crc32c
 from csv2kafka.kernel._native.compare import equal_rows
 from csv2kafka.kernel._native.digest import digest
 from csv2kafka.kernel._native.encode import encode_json, encode_raw
-from csv2kafka.kernel._native.pack import pack_batch
+from csv2kafka.kernel._native.pack import pack_batch, stamp
 from csv2kafka.kernel._native.unpack import unpack_batch
 
 # What is seldom asked for, or does its work in C already, is the reference's.
@@ -20,7 +21,6 @@ from csv2kafka.kernel._python import (
     batch_header,
     first_record,
     pack_records,
-    stamp,
 )
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "FirstRecord",
     "Header",
     "batch_header",
+    "crc32c",
     "digest",
     "encode_json",
     "encode_raw",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from csv2kafka.kernel import _rust
 from csv2kafka.kernel._native.held import rows_of
 from csv2kafka.kernel._python import COMPRESSIONS
+from csv2kafka.kernel._python import pack as reference
 from csv2kafka.model import Records
+
+stamp = partial(reference.stamp, checksum=_rust.crc32c)
+"""See the reference's."""
 
 _CODES = {name: code for code, name in enumerate(COMPRESSIONS)}
 

@@ -17,7 +17,7 @@ from csv2kafka.model import Records
 def unpack_batch(data: Buffer) -> Batch:
     """See the reference's."""
     raw = data if isinstance(data, bytes) else bytes(memoryview(data))
-    header = checked_header(raw)
+    header = checked_header(raw, _rust.crc32c)
     codec, packed = compression_of(header), len(raw) - HEADER_BYTES
     try:
         rows, deltas, null_keys, null_values, headers = _rust.unpack_records(

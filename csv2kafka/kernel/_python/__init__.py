@@ -1,6 +1,7 @@
 """The readable reference, which any Python runs. What a native kernel does is defined here."""
 
 from csv2kafka.kernel._python.boundary import find_boundary, find_boundary_exact
+from csv2kafka.kernel._python.checksum import crc32c
 from csv2kafka.kernel._python.compare import equal_rows
 from csv2kafka.kernel._python.compression import COMPRESSIONS, DEFAULT_COMPRESSION
 from csv2kafka.kernel._python.digest import digest
@@ -20,6 +21,7 @@ __all__ = [
     "FirstRecord",
     "Header",
     "batch_header",
+    "crc32c",
     "digest",
     "encode_json",
     "encode_raw",

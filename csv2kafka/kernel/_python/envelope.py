@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from crc32c import crc32c
+from typing_extensions import Buffer
 
 from csv2kafka.errors import StateContradiction
 from csv2kafka.kernel._python.compression import COMPRESSIONS
@@ -22,7 +22,7 @@ from csv2kafka.model import Records
 _HINT = "see what wrote it with Kafka's kafka-dump-log"
 
 
-def checked_header(raw: bytes) -> BatchHeader:
+def checked_header(raw: bytes, checksum: Callable[[Buffer], int]) -> BatchHeader:
     """The header of one whole batch. StateContradiction if it is of another format, or its CRC is wrong."""
     if len(raw) < HEADER_BYTES:
         raise StateContradiction(f"a record batch has {len(raw)} bytes, expected at least {HEADER_BYTES}", hint=_HINT)
@@ -32,7 +32,7 @@ def checked_header(raw: bytes) -> BatchHeader:
         raise StateContradiction(f"{where} has format {header.magic}, expected 2 (Kafka 0.11 or later)", hint=_HINT)
     if header.size != len(raw):
         raise StateContradiction(f"{where} has {len(raw)} bytes, its header says {header.size}", hint=_HINT)
-    found = crc32c(memoryview(raw)[BODY_AT:])
+    found = checksum(memoryview(raw)[BODY_AT:])
     if header.crc != found:
         raise StateContradiction(
             f"{where} is damaged: expected CRC-32C {header.crc:08x}, found {found:08x}", hint=_HINT

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from crc32c import crc32c
+from typing_extensions import Buffer
 
+from csv2kafka.kernel._python.checksum import crc32c
 from csv2kafka.kernel._python.columns import slices
 from csv2kafka.kernel._python.compression import COMPRESSIONS, compress
 from csv2kafka.kernel._python.layout import (
@@ -71,7 +72,14 @@ def pack_records(
 
 
 def stamp(
-    batch: bytearray, *, producer_id: int, epoch: int, sequence: int, timestamp_ms: int, transactional: bool
+    batch: bytearray,
+    *,
+    producer_id: int,
+    epoch: int,
+    sequence: int,
+    timestamp_ms: int,
+    transactional: bool,
+    checksum: Callable[[Buffer], int] = crc32c,
 ) -> None:
     """Fill in who sends the batch, when and as which, in place, and its CRC. May be done again.
 
@@ -83,7 +91,7 @@ def stamp(
         batch, BODY_AT, attributes, last_delta, timestamp_ms, timestamp_ms, producer_id, epoch, sequence, count
     )
     with memoryview(batch) as view, view[BODY_AT:] as covered:
-        batch[CRC_AT:BODY_AT] = crc32c(covered).to_bytes(4, "big")
+        batch[CRC_AT:BODY_AT] = checksum(covered).to_bytes(4, "big")
 
 
 def _batch(body: bytes, count: int, compression: str, level: int | None) -> bytearray:

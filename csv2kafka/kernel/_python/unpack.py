@@ -8,6 +8,7 @@ from itertools import accumulate
 from attrs import field, frozen
 from typing_extensions import Buffer
 
+from csv2kafka.kernel._python.checksum import crc32c
 from csv2kafka.kernel._python.compression import decompress
 from csv2kafka.kernel._python.envelope import checked_header, compression_of, malformed, whole_batch
 from csv2kafka.kernel._python.layout import HEADER_BYTES, Batch, Header
@@ -17,7 +18,7 @@ from csv2kafka.model import Records
 def unpack_batch(data: Buffer) -> Batch:
     """One whole batch of format 2. StateContradiction if it is another, its CRC is wrong, or it makes no sense."""
     raw = data if isinstance(data, bytes) else bytes(memoryview(data))
-    header = checked_header(raw)
+    header = checked_header(raw, crc32c)
     try:
         body = decompress(raw[HEADER_BYTES:], compression_of(header)) if header.record_count else b""
         rows = _rows(body, header.record_count)
