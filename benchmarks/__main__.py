@@ -31,7 +31,7 @@ from csv2kafka.cli.local_kafka import fetch_jars, missing_tools
 STARTUP = "startup"
 SLOW_PART = 4  # slow peers are killed with this part of the rows
 
-WARM_UP_RUNS = 5  # by then the broker\'s Java has compiled what it will
+WARM_UP_RUNS = 5  # by then the broker's Java has compiled what it will
 
 
 def main() -> None:
