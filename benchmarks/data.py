@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import random
+import uuid
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from attrs import frozen
@@ -42,6 +44,38 @@ def table(rows: int, line_end: str = "\r\n") -> bytes:
         code = f"{draw.getrandbits(112):028x}"  # so that rows, as JSON, compress to about a seventh
         name, amount = f"name {row % 977}", row * 7 % 1000
         writer.writerow([row, name, note, amount, "Köln", "2024-01-01T12:00:00Z", "Y", other, code, "z"])
+    return text.getvalue().encode()
+
+
+MIXED_HEADER = ("id", "uuid", "first_name", "last_name", "email", "amount", "created_at", "city", "state", "comment")
+
+
+def mixed_table(rows: int) -> bytes:
+    """A table of which less repeats, without its header, the same each time."""
+    draw = random.Random(5)
+    first, last = (
+        ("Anna", "Ben", "Elif", "Hana", "Kenji", "Omar", "Rosa", "Sven"),
+        ("Schmidt", "Nakamura", "Öztürk", "Rossi"),
+    )
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for row in range(rows):
+        given, family = draw.choice(first), draw.choice(last)
+        when = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=draw.randrange(31_536_000))
+        writer.writerow(
+            [
+                row,
+                uuid.UUID(int=draw.getrandbits(128)),
+                given,
+                family,
+                f"{given}.{family}{draw.randrange(1000)}@example.com".lower(),
+                f"{draw.random() * 1000:.2f}",
+                f"{when:%Y-%m-%dT%H:%M:%SZ}",
+                draw.choice(("Köln", "Paris", "Osaka", "Lima", "Cairo")),
+                draw.choice(("open", "paid", "refunded")),
+                draw.choice(("as agreed, by phone", "call back", "", 'says "later"', "two\nlines")),
+            ]
+        )
     return text.getvalue().encode()
 
 
