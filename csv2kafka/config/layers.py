@@ -23,7 +23,7 @@ C = TypeVar("C", bound=CommonConfig)
 _KAFKA = PREFIX + "KAFKA_"
 _DESTINATIONS = (("topic", "bootstrap_servers", "partition"), ("output",))
 # Variables that are read elsewhere: by the kernel's chooser, the command itself and the tests.
-_OTHERS = (PREFIX + "CONFIG", PREFIX + "KERNEL", PREFIX + "TEST_BOOTSTRAP")
+_OTHERS = tuple(PREFIX + name for name in ("CONFIG", "KERNEL", "REQUIRE_NATIVE", "TEST_BOOTSTRAP"))
 
 
 @frozen
