@@ -13,7 +13,6 @@ from csv2kafka.model import Chunk, Records
 
 SMALLEST_BYTES = 1 << 10
 FIRST_BYTES = 1 << 20  # until the first payload is seen
-LARGEST_BYTES = 8 << 20
 ENCODED_BYTES = 7800 << 10  # what a chunk may become; consumers hold a batch decompressed, 8 MiB at most
 PLACES_BYTES = 20  # of a row beside its record: where it ended, here and there
 RECORD_BYTES = 12  # lengths, deltas and attributes of a record in a batch
@@ -22,14 +21,10 @@ RECENT = 8  # payloads that tell how well rows compress
 
 
 class ChunkSize:
-    """``limit``: bytes of the sink's largest payload; None: it has none, and chunks stay at ``FIRST_BYTES``.
+    """``limit``: bytes of the sink's largest payload; None: it has none, and chunks stay at ``FIRST_BYTES``."""
 
-    ``largest``: bytes of text in any case.
-    """
-
-    def __init__(self, limit: int | None = None, *, largest: int = LARGEST_BYTES) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._goal = None if limit is None else limit * FILL
-        self._largest = largest
         self._growth = 0.0  # encoded bytes for each byte of text; 0: not known yet
         self._memory = 0.0  # bytes of memory for rows for each byte of text
         self._packed: deque[float] = deque(maxlen=RECENT)  # payload bytes for each byte of text
@@ -37,7 +32,7 @@ class ChunkSize:
     def bytes(self, header: tuple[str, ...]) -> int:
         """Of text. Until a chunk was seen, growth is supposed from the header: JSON repeats it in every row."""
         growth = self._growth or self._worst_growth(header)
-        size = min(self._largest, ENCODED_BYTES / growth)
+        size = ENCODED_BYTES / growth
         if self._goal is None or not self._packed:
             size = min(size, FIRST_BYTES)
         else:
@@ -49,7 +44,7 @@ class ChunkSize:
         return int(text * (1 + max(1.0, self._growth, self._memory)))
 
     def encoded(self, chunk: Chunk, records: Records) -> None:
-        """Learn from a chunk that was encoded."""
+        """Learn from a chunk that was encoded. Called in worker threads: which of two is last makes no difference."""
         if chunk.data:
             rows, text = len(records), len(chunk.data)
             self._growth = max(1.0, (records.size + rows * RECORD_BYTES) / text)

@@ -334,6 +334,9 @@ class SinkConformance:
                 assert [index for index, _ in packed.too_large] == [0, 3, 4, 9]
                 assert all(reason for _, reason in packed.too_large)
                 assert _covered(packed) == list(range(10))
+                limit = work.session.packer.limit
+                assert limit is not None
+                assert all(len(payload.body) <= limit for payload in packed.payloads)
                 for payload in packed.payloads:
                     await work.session.write(payload)
                 work.rows = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from csv2kafka.chunk_size import ENCODED_BYTES, FILL, FIRST_BYTES, LARGEST_BYTES, RECENT, SMALLEST_BYTES, ChunkSize
+from csv2kafka.chunk_size import ENCODED_BYTES, FILL, FIRST_BYTES, RECENT, SMALLEST_BYTES, ChunkSize
 from csv2kafka.model import Chunk, Records
 
 LIMIT = 1 << 20
@@ -41,7 +41,7 @@ def test_the_worst_of_the_last_payloads_counts_and_is_forgotten() -> None:
 
 def test_rows_that_do_not_compress_make_chunks_below_the_limit() -> None:
     assert after((1 << 20, 1 << 20)).bytes(HEADER) == int(LIMIT * FILL)
-    assert after((4 << 20, 0)).bytes(HEADER) <= min(LARGEST_BYTES, ENCODED_BYTES)
+    assert after((4 << 20, 0)).bytes(HEADER) <= ENCODED_BYTES
 
 
 def test_rows_that_grow_by_encoding_make_shorter_chunks() -> None:
