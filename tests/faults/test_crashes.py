@@ -38,9 +38,9 @@ def millions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Its run takes some seconds: it has a few hundred commits to do."""
+    """Its run takes some seconds: it has 150 commits to do."""
     path = tmp_path / "rows.csv"
-    write_csv(path, 300_000)
+    write_csv(path, 150_000)
     return path
 
 
