@@ -47,7 +47,7 @@ def _whole(data: memoryview, source: TopicPartition) -> Iterator[FetchedBatch]:
             raise Doubt(f"{source}: the record batch at offset {base} is damaged: its CRC does not fit")
         yield FetchedBatch(
             base_offset=base,
-            last_offset=base + header.last_offset_delta,
+            last_offset=header.last_offset,
             producer_id=header.producer_id,
             producer_epoch=header.producer_epoch,
             is_control=header.is_control,

@@ -62,10 +62,11 @@ def test_a_batch_of_rows_comes_back(
     batch = kernel.unpack_batch(data)
     assert list(batch.records.rows()) == list(records.rows(first, last))
     assert list(batch.offset_deltas) == list(range(last - first))
-    assert (batch.base_offset, batch.last_offset, batch.compression) == (0, last - first - 1, codec)
-    assert (batch.producer_id, batch.producer_epoch, batch.base_sequence) == (4711, 3, 2147483640)
-    assert batch.first_timestamp == batch.max_timestamp == 1_700_000_000_123
-    assert (batch.is_transactional, batch.is_control) == (transactional, False)
+    header = batch.header
+    assert (header.base_offset, header.last_offset, batch.compression) == (0, last - first - 1, codec)
+    assert (header.producer_id, header.producer_epoch, header.base_sequence) == (4711, 3, 2147483640)
+    assert header.first_timestamp == header.max_timestamp == 1_700_000_000_123
+    assert (header.is_transactional, header.is_control) == (transactional, False)
     assert not batch.null_keys
     assert not batch.null_values
     independent = DefaultRecordBatch(data)
@@ -104,8 +105,8 @@ def test_a_batch_of_another_client_unpacks(
         builder.append(number, timestamp=1000 + number, key=key, value=value, headers=list(names))
     batch = kernel.unpack_batch(bytes(builder.build()))
     assert contents_of(batch) == given_records
-    assert (batch.producer_id, batch.first_timestamp) == (-1, 1000)
-    assert batch.max_timestamp == 999 + len(given_records)
+    assert (batch.header.producer_id, batch.header.first_timestamp) == (-1, 1000)
+    assert batch.header.max_timestamp == 999 + len(given_records)
 
 
 @given(rows, codecs, st.data())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from csv2kafka.kernel import _rust
 from csv2kafka.kernel._native.columns import numbers
-from csv2kafka.kernel._native.held import NativeRows
+from csv2kafka.kernel._native.held import records_of
 from csv2kafka.kernel._native.marks import marks_of
 from csv2kafka.model import Dialect, Records, RefusedRow
 
@@ -39,11 +39,8 @@ def _names(header: tuple[str, ...]) -> tuple[bytes, ...]:
 
 def _records(data: bytes, encoded: Encoded) -> Records:
     rows, row_ends, row_lines, bad, end, lines = encoded
-    key_ends = rows.key_ends()
-    return Records(
-        values=NativeRows(rows),
-        value_ends=numbers(rows.value_ends()),
-        key_ends=None if key_ends is None else numbers(key_ends),
+    return records_of(
+        rows,
         row_ends=numbers(row_ends),
         row_lines=numbers(row_lines),
         bad=tuple(

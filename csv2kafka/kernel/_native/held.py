@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
 from csv2kafka.kernel import _rust
+from csv2kafka.kernel._native.columns import numbers
 from csv2kafka.model import Records
 from csv2kafka.model.flow import HeldRows
 
@@ -35,6 +36,17 @@ class NativeRows(HeldRows):
         if self._keys is None:
             self._keys = self.rows.keys()
         return self._keys
+
+
+def records_of(rows: _rust.Rows, **more: Any) -> Records:
+    """Records of rows that Rust keeps. ``more``: what else they have."""
+    key_ends = rows.key_ends()
+    return Records(
+        values=NativeRows(rows),
+        value_ends=numbers(rows.value_ends()),
+        key_ends=None if key_ends is None else numbers(key_ends),
+        **more,
+    )
 
 
 def rows_of(records: Records) -> _rust.Rows | Plain:

@@ -7,11 +7,10 @@ from typing_extensions import Buffer
 from csv2kafka.errors import StateContradiction
 from csv2kafka.kernel import _rust
 from csv2kafka.kernel._native.columns import numbers
-from csv2kafka.kernel._native.held import NativeRows
+from csv2kafka.kernel._native.held import records_of
 from csv2kafka.kernel._python import COMPRESSIONS, HEADER_BYTES, Batch
 from csv2kafka.kernel._python.compression import MAX_UNPACKED
 from csv2kafka.kernel._python.envelope import checked_header, compression_of, malformed, whole_batch
-from csv2kafka.model import Records
 
 
 def unpack_batch(data: Buffer) -> Batch:
@@ -30,14 +29,9 @@ def unpack_batch(data: Buffer) -> Batch:
         raise StateContradiction(message) from error
     except _rust.Malformed as error:
         raise malformed(header) from error
-    key_ends = rows.key_ends()
     return whole_batch(
         header,
-        records=Records(
-            values=NativeRows(rows),
-            value_ends=numbers(rows.value_ends()),
-            key_ends=None if key_ends is None else numbers(key_ends),
-        ),
+        records=records_of(rows),
         deltas=numbers(deltas),
         null_keys=null_keys,
         null_values=null_values,

@@ -64,15 +64,7 @@ def whole_batch(
 ) -> Batch:
     """A batch of its checked header and what was behind it."""
     return Batch(
-        base_offset=header.base_offset,
-        last_offset_delta=header.last_offset_delta,
-        first_timestamp=header.first_timestamp,
-        max_timestamp=header.max_timestamp,
-        producer_id=header.producer_id,
-        producer_epoch=header.producer_epoch,
-        base_sequence=header.base_sequence,
-        is_control=header.is_control,
-        is_transactional=header.is_transactional,
+        header=header,
         compression=compression_of(header),
         records=records,
         offset_deltas=deltas,

@@ -36,7 +36,10 @@ Header = tuple[str, bytes | None]
 
 
 class BatchHeader(NamedTuple):
-    """The numbers before a batch's records, as they stand there. ``length``: of what is behind it, in bytes."""
+    """The numbers before a batch's records, as they stand there. ``length``: of what is behind it, in bytes.
+
+    Timestamps in ms. A producer id of -1 means none.
+    """
 
     base_offset: int
     length: int
@@ -58,6 +61,11 @@ class BatchHeader(NamedTuple):
         return LENGTH_FROM + self.length
 
     @property
+    def last_offset(self) -> int:
+        """The offset of the batch's last place, whether or not a record still stands there."""
+        return self.base_offset + self.last_offset_delta
+
+    @property
     def is_transactional(self) -> bool:
         return bool(self.attributes & TRANSACTIONAL_BIT)
 
@@ -75,29 +83,15 @@ def batch_header(data: Buffer, at: int = 0) -> BatchHeader:
 class Batch:
     """A record batch, as columns. Rows are counted from 0.
 
-    ``offset_deltas``: each row's offset less ``base_offset``; compaction leaves gaps, so the last row may stand
-    before ``last_offset_delta``. ``null_keys``/``null_values``: rows where it is null rather than empty; where
-    no row has a key, ``records.keys`` is None and ``null_keys`` empty. ``headers``: of the rows that have any.
-    Timestamps in ms. A producer id of -1 means none.
+    ``offset_deltas``: each row's offset less the header's ``base_offset``; compaction leaves gaps, so the last row
+    may stand before ``last_offset_delta``. ``null_keys``/``null_values``: rows where it is null rather than empty;
+    where no row has a key, ``records.keys`` is None and ``null_keys`` empty. ``headers``: of the rows that have any.
     """
 
-    base_offset: int
-    last_offset_delta: int
-    first_timestamp: int
-    max_timestamp: int
-    producer_id: int
-    producer_epoch: int
-    base_sequence: int
-    is_control: bool
-    is_transactional: bool
+    header: BatchHeader
     compression: str
     records: Records
     offset_deltas: Sequence[int]
     null_keys: frozenset[int] = frozenset()
     null_values: frozenset[int] = frozenset()
     headers: Mapping[int, tuple[Header, ...]] = field(factory=dict)
-
-    @property
-    def last_offset(self) -> int:
-        """The offset of the batch's last place, whether or not a record still stands there."""
-        return self.base_offset + self.last_offset_delta

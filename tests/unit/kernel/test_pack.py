@@ -131,7 +131,8 @@ def test_a_compacted_batch_keeps_its_gaps() -> None:
     batch[at] = 2 * 3  # the first record's offset delta
     kernel.stamp(batch, producer_id=1, epoch=1, sequence=1, timestamp_ms=1, transactional=True)
     unpacked = kernel.unpack_batch(batch)
-    assert (unpacked.base_offset, unpacked.last_offset, list(unpacked.offset_deltas)) == (100, 109, [3, 1])
+    header = unpacked.header
+    assert (header.base_offset, header.last_offset, list(unpacked.offset_deltas)) == (100, 109, [3, 1])
     assert unpacked.null_values == {1}
 
 
