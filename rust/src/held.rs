@@ -115,3 +115,16 @@ impl Held {
         self.keys.as_ref().map(|keys| &keys.ends[..self.count])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_make_no_sense_are_none() {
+        assert!(Column::new(b"abc", 0, &[2, 1]).is_none());
+        assert!(Column::new(b"abc", 0, &[4]).is_none());
+        assert!(Column::new(b"abc", 4, &[]).is_none());
+        assert!(Column::new(b"abc", 3, &[3]).is_some());
+    }
+}

@@ -111,12 +111,4 @@ mod tests {
             assert_eq!(out[out.len() - 1], 0);
         }
     }
-
-    #[test]
-    fn columns_that_make_no_sense_are_none() {
-        assert!(Column::new(b"abc", 0, &[2, 1]).is_none());
-        assert!(Column::new(b"abc", 0, &[4]).is_none());
-        assert!(Column::new(b"abc", 4, &[]).is_none());
-        assert!(Column::new(b"abc", 3, &[3]).is_some());
-    }
 }
