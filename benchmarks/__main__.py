@@ -74,7 +74,7 @@ def _measure(field: Field, options: argparse.Namespace) -> Results:
     summaries = {peer.name: summary([run for run in runs if run.peer == peer.name], len(field.cpus)) for peer in racing}
     return Results(
         at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        command=shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        command=shlex.join(["python", "-m", "benchmarks", *_without_places(sys.argv[1:])]),
         machine=machine.describe(field.cpus),
         rows=table.rows,
         bytes=table.bytes,
@@ -96,6 +96,14 @@ def _measure(field: Field, options: argparse.Namespace) -> Results:
         startup=begun,
         scaling=sections,
     )
+
+
+def _without_places(arguments: Sequence[str]) -> list[str]:
+    """What was asked for but where files are put, which is one machine's matter."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ("--output", "--work"):
+        parser.add_argument(option)
+    return parser.parse_known_args(arguments)[1]
 
 
 def _race(field: Field, peers: Sequence[Peer], table: Table, rounds: int) -> list[Run]:
