@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 
 from csv2kafka.model import Chunk, Records
+from csv2kafka.model.flow import RECORD_OVERHEAD
 
 SMALLEST_BYTES = 1 << 10
 FIRST_BYTES = 1 << 20  # until the first payload is seen
 ENCODED_BYTES = 7800 << 10  # what a chunk may become; consumers hold a batch decompressed, 8 MiB at most
 PLACES_BYTES = 20  # of a row beside its record: where it ended, here and there
-RECORD_BYTES = 12  # lengths, deltas and attributes of a record in a batch
 FILL = 0.9  # of the limit: the next chunk may compress a little worse
 RECENT = 8  # payloads that tell how well rows compress
 
@@ -47,8 +47,8 @@ class ChunkSize:
         """Learn from a chunk that was encoded. Called in worker threads: which of two is last makes no difference."""
         if chunk.data:
             rows, text = len(records), len(chunk.data)
-            self._growth = max(1.0, (records.size + rows * RECORD_BYTES) / text)
-            self._memory = (records.size + rows * (RECORD_BYTES + PLACES_BYTES)) / text
+            self._growth = max(1.0, (records.size + rows * RECORD_OVERHEAD) / text)
+            self._memory = (records.size + rows * (RECORD_OVERHEAD + PLACES_BYTES)) / text
 
     def packed(self, chunk: Chunk, payload_bytes: int) -> None:
         """Learn from a chunk that was packed whole."""
@@ -58,4 +58,4 @@ class ChunkSize:
     @staticmethod
     def _worst_growth(header: tuple[str, ...]) -> float:
         """Of rows that are nothing but delimiters."""
-        return 1 + (sum(len(name) + 6 for name in header) + RECORD_BYTES) / max(1, len(header))
+        return 1 + (sum(len(name) + 6 for name in header) + RECORD_OVERHEAD) / max(1, len(header))

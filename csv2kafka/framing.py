@@ -125,25 +125,26 @@ class Framer:
     def _chunk(self, length: int, *, last: bool = False, broken: Broken | None = None) -> Chunk:
         """Cut the first ``length`` bytes off the text."""
         assert self._header is not None
-        end = self._offset + length
-        chunk = Chunk(
-            data=self._text.take(length),
+        offset, end = self._offset, self._offset + length
+        marks = tuple(mark for mark in self._marks if mark[0] < end) or tuple(self._marks[:1]) or _NO_MARKS
+        lines_before, self._lines_before = self._lines_before, 0
+        return Chunk(
+            data=self._take(length),
             object_index=self._object_index,
-            offset=self._offset,
+            offset=offset,
             header=self._header,
             last=last,
-            marks=tuple(mark for mark in self._marks if mark[0] < end) or tuple(self._marks[:1]) or _NO_MARKS,
-            lines_before=self._lines_before,
+            marks=marks,
+            lines_before=lines_before,
             broken=broken,
         )
-        self._lines_before = 0
-        self._passed(length)
-        return chunk
 
-    def _passed(self, length: int) -> None:
+    def _take(self, length: int) -> bytes:
+        """The first ``length`` bytes of the text, which are passed."""
         self._offset += length
         while len(self._marks) > 1 and self._marks[1][0] <= self._offset:
             del self._marks[0]
+        return self._text.take(length)
 
     def _last_chunk(self, boundary: int) -> Chunk:
         if boundary < self._text.size:
@@ -173,8 +174,7 @@ class Framer:
         header = self._names(found)
         if self._has_header:
             self._lines_before = found.lines
-            self._text.take(found.end)
-            self._passed(found.end)
+            self._take(found.end)
         return header
 
     def _no_header(self, ended: bool) -> tuple[str, ...]:

@@ -36,7 +36,6 @@ T = TypeVar("T")
 Work = Callable[[Chunk, Records], tuple[Records, T]]
 _Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]"] | BaseException | None
 
-CHUNK_BYTES = 8 << 20  # of text, at most
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n|\Z)")
 
 READ_AHEAD_BLOCKS = 2  # of 1–4 MiB each
@@ -248,12 +247,9 @@ class _ObjectRows(Generic[T]):
             columns=reading.columns,
             has_header=reading.has_header,
             max_record=reading.max_record,
-            chunk_bytes=self._chunk_bytes,
+            chunk_bytes=self.size.bytes,
             exact=exact,
         )
-
-    def _chunk_bytes(self, header: tuple[str, ...]) -> int:
-        return min(self.size.bytes(header), CHUNK_BYTES)
 
     async def _prefetch(self, position: Position) -> None:
         try:

@@ -13,9 +13,9 @@ from attrs import frozen
 
 from csv2kafka.kernel import pack_batch, pack_records
 from csv2kafka.model import DeadLetter, Packed, Payload, Records, Target
+from csv2kafka.model.flow import RECORD_OVERHEAD
 
 UNCOMPRESSED_BYTES = 8 << 20  # consumers hold a batch decompressed
-RECORD_OVERHEAD = 12  # beside key and value: lengths, attributes, deltas; a few bytes more where one is long
 HEADROOM = 0.95  # parts of a range do not all compress alike
 
 

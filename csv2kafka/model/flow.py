@@ -112,6 +112,9 @@ class RefusedRow:
     reason: str
 
 
+RECORD_OVERHEAD = 12  # bytes of a record in a batch beside key and value; a few more where one is long
+
+
 class HeldRows(ABC):
     """Values and keys that a kernel keeps in a form of its own, so that they need not be copied to be worked on."""
 

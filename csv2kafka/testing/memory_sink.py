@@ -94,7 +94,7 @@ class _Session:
 
     @property
     def packer(self) -> MemoryPacker:
-        return MemoryPacker(max_record=self.sink.max_record)
+        return MemoryPacker(limit=self.sink.max_record)
 
     async def standing(self) -> AsyncIterator[Records]:
         if self.sink.atomic:
@@ -152,13 +152,9 @@ class _Session:
 
 @frozen(kw_only=True)
 class MemoryPacker:
-    """Payloads of up to ``max_record`` bytes of keys and values, pickled."""
+    """Payloads of up to ``limit`` bytes of keys and values, pickled."""
 
-    max_record: int
-
-    @property
-    def limit(self) -> int:
-        return self.max_record
+    limit: int
 
     def pack(self, records: Records, first: int = 0, last: int | None = None) -> Packed:
         stop = len(records) if last is None else last
@@ -168,11 +164,11 @@ class MemoryPacker:
         start, size = first, 0
         for index, (key, value) in enumerate(records.rows(first, stop), first):
             length = len(key or b"") + len(value)
-            if rows and (size + length > self.max_record):
+            if rows and (size + length > self.limit):
                 payloads.append(_payload(Target.DATA, rows, start, index))
                 rows, start, size = [], index, 0
-            if length > self.max_record:
-                too_large.append((index, f"{length} bytes, and {self.max_record} are allowed"))
+            if length > self.limit:
+                too_large.append((index, f"{length} bytes, and {self.limit} are allowed"))
                 start = index + 1
                 continue
             rows.append((key, value))
@@ -182,7 +178,7 @@ class MemoryPacker:
         return Packed(payloads=tuple(payloads), too_large=tuple(too_large))
 
     def pack_dead_letters(self, rows: Sequence[DeadLetter]) -> tuple[Payload, ...]:
-        fitting = [row if len(row.value) <= self.max_record else evolve(row, value=b"") for row in rows]
+        fitting = [row if len(row.value) <= self.limit else evolve(row, value=b"") for row in rows]
         return tuple(_payload(Target.DEAD_LETTER, [row], index, index + 1) for index, row in enumerate(fitting))
 
 

@@ -12,7 +12,7 @@ from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from csv2kafka import reading
+from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.encoding import JsonEncoder
 from csv2kafka.errors import Csv2KafkaError, Doubt
 from csv2kafka.model import Committed, Position, ResumePoint
@@ -107,7 +107,7 @@ def test_the_sink_holds_what_the_csv_says_once(
 ) -> None:
     parts = [part for part in parts if part.partition("\n")[0].strip() == parts[0].partition("\n")[0].strip()]
     objects = {f"{number}.csv": part.encode() for number, part in enumerate(parts)}
-    with patch.object(reading, "CHUNK_BYTES", chunk_bytes):
+    with patch.object(ChunkSize, "bytes", lambda *_: chunk_bytes):
         plain = Place(FakeSource(objects))
         whole = simulate(plain.run(on_bad_row=policy))
         place = Place(FakeSource(objects, block_bytes=block_bytes), MemorySink(atomic=atomic))
@@ -138,7 +138,7 @@ def test_the_sink_holds_what_the_csv_says_once(
 def test_going_on_from_behind_any_row_gives_the_rest(text: str, block_bytes: int, encoding: str) -> None:
     """Also with another encoding, and wherever a quote is miscounted."""
     source = FakeSource({"a.csv": text.encode(encoding, "replace")}, block_bytes=block_bytes)
-    with patch.object(reading, "CHUNK_BYTES", 20):
+    with patch.object(ChunkSize, "bytes", lambda *_: 20):
         whole = list(simulate(_rows(source, encoding, Position(), ())))
         for done, (_, position, header) in enumerate(whole, 1):
             rest = simulate(_rows(source, encoding, position, header))

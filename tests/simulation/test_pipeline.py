@@ -12,7 +12,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csv2kafka import reading
+from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.kafka.port import TopicPartition
 from csv2kafka.model.report import Report
@@ -92,5 +92,5 @@ def test_every_row_once_whatever_the_network_does(
         events = visible(net, DONE)
         assert len(events) == 1 if delivery == "exactly-once" else events
 
-    with patch.object(reading, "CHUNK_BYTES", 60):
+    with patch.object(ChunkSize, "bytes", lambda *_: 60):
         simulate(main())

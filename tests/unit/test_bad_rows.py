@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from csv2kafka import reading
+from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.errors import BadRow
 from csv2kafka.model import DeadLetter, Dialect
 from csv2kafka.testing import Crash, FakeSource, MemorySink
@@ -14,7 +14,7 @@ from tests.pipelines import URI, Place, source_of
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of about a hundred bytes: a short text has many."""
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(ChunkSize, "bytes", lambda *_: 100)
 
 
 BAD = b'id,name\n1,one\n2\n3,"th\nree"\n4,four,x\n5,"fi"ve\n6,six\n'

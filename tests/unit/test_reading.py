@@ -11,6 +11,7 @@ import pytest
 from attrs import frozen
 
 from csv2kafka import reading
+from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.encoding import JsonEncoder
 from csv2kafka.errors import BadRow, Csv2KafkaError, DataError, Doubt
 from csv2kafka.model import Chunk, Dialect, Position, Records, SourceObject
@@ -18,11 +19,13 @@ from csv2kafka.reading import Encoded, Reading, as_they_are, read_rows
 from csv2kafka.testing import Crash, FakeSource, run_virtual
 from tests.pipelines import Place, Wrapped, csv_text, source_of, values
 
+BYTES = ChunkSize.bytes
+
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 50 bytes, 300 bytes under way."""
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 50)
+    monkeypatch.setattr(ChunkSize, "bytes", lambda *_: 50)
     monkeypatch.setattr(reading, "ENCODE_AHEAD_BYTES", 300)
 
 
@@ -247,7 +250,7 @@ class TestBounds:
 
     async def test_rows_that_grow_by_encoding_come_in_smaller_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """JSON repeats the header in every row: two bytes of text become some ten thousand."""
-        monkeypatch.setattr(reading, "CHUNK_BYTES", 512 << 10)
+        monkeypatch.setattr(ChunkSize, "bytes", BYTES)
         monkeypatch.setattr(reading, "ENCODE_AHEAD_BYTES", 6 << 20)
         text = b"n" * 10_000 + b"\n" + b"1\n" * 2000
         source = source_of(text, block_bytes=1 << 20)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve, frozen
 
-from csv2kafka import reading
+from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.errors import DataError, Doubt, SourceChanged, StateContradiction
 from csv2kafka.model import (
     Checkpoint,
@@ -34,7 +34,7 @@ TEXT = csv_text(ROWS)
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of about a hundred bytes: a short text has many."""
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(ChunkSize, "bytes", lambda *_: 100)
 
 
 class TestCommits:
@@ -395,7 +395,7 @@ async def test_an_encoder_that_fails_stops_with_everything_before_it_committed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An error of its own, not one of this package's."""
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(ChunkSize, "bytes", lambda *_: 100)
     place = Place(source_of(TEXT))
     pipeline = place.pipeline()
     encoder = pipeline._reading.encoder

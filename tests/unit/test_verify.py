@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from csv2kafka import reading, registry
+from csv2kafka import registry
 from csv2kafka import verify as module
+from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.config import RunConfig
 from csv2kafka.errors import BadRow, ConfigError, TopicMissing
 from csv2kafka.kernel import pack_records, stamp
@@ -108,7 +109,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     place = Place(tmp_path / "rows.csv")
     monkeypatch.setattr(module, "broker_factory", lambda _: place.network.factory("verify"))
     monkeypatch.setattr(registry, "build_store", lambda _: place.store)
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(ChunkSize, "bytes", lambda *_: 100)
     return place
 
 
