@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -35,7 +34,7 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """boto3's client for it: another implementation than the package's, to put things there and look."""
-        return boto3.client(  # type: ignore[call-overload]
+        return boto3.client(
             service,
             endpoint_url=self.url,
             region_name="eu-west-1",

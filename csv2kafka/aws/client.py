@@ -1,0 +1,201 @@
+"""One AWS service: opened when first used, asked through aiobotocore, its errors told as this package's.
+
+Endpoints, regions, profiles and credentials come from where botocore finds them (``AWS_*``, files, roles), retries
+of single requests are botocore's ("standard": three attempts, with jitter). What still fails then is a ``Doubt``,
+and the caller's way to recover.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore import exceptions as botocore_errors
+from botocore.exceptions import ClientError
+from botocore.loaders import UnknownServiceError
+
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, NotAuthorized, NotReachable
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 15.0
+ATTEMPTS = 3
+
+DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedAccess", "Forbidden", "403"}
+)
+UNKNOWN_KEYS = frozenset(
+    {
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+        "InvalidToken",
+    }
+)
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
+SKEWED = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
+PASSING = frozenset(
+    {
+        "InternalError",
+        "InternalServerError",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+UNANSWERED = (botocore_errors.EndpointConnectionError, botocore_errors.ConnectTimeoutError)
+# Credentials, region and the request itself: what is wrong here before anything is sent.
+UNUSABLE = (
+    botocore_errors.NoCredentialsError,
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.ProfileNotFound,
+    botocore_errors.ConfigNotFound,
+    botocore_errors.ConfigParseError,
+    botocore_errors.NoRegionError,
+    botocore_errors.InvalidRegionError,
+    botocore_errors.InvalidEndpointConfigurationError,
+    botocore_errors.ParamValidationError,
+    botocore_errors.EndpointProviderError,
+    botocore_errors.TokenRetrievalError,
+    botocore_errors.SSOError,
+    UnknownServiceError,
+    ValueError,
+)
+FAILURES = (botocore_errors.BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
+
+class AwsClient:
+    """One service. ``attempts``: at each request. ``config``: arguments of botocore's ``Config``.
+
+    Its client belongs to the running loop until ``close``; the next use opens another.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
+        read_seconds: float = READ_SECONDS,
+        attempts: int = ATTEMPTS,
+        **config: Any,
+    ) -> None:
+        self._service = service
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._config = AioConfig(
+            connect_timeout=connect_seconds,
+            read_timeout=read_seconds,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            user_agent_extra="csv2kafka",
+            **config,
+        )
+        self._opening = asyncio.Lock()
+        self._opened = AsyncExitStack()
+        self._client: Any = None
+
+    async def call(
+        self,
+        operation: str,
+        *,
+        doing: str,
+        action: str,
+        resource: str,
+        passing: Collection[str] = (),
+        **parameters: Any,
+    ) -> Any:
+        """The service's answer to ``operation`` (boto3's name of it).
+
+        ``doing``: begins the message of an error. ``action``, ``resource``: the IAM permission it needs, for its
+        hint. ``passing``: error codes that are raised as botocore's ClientError.
+        Raises NotAuthorized, ConfigError, Doubt or NotReachable for everything else.
+        """
+        try:
+            client = await self.raw()
+            return await getattr(client, operation)(**parameters)
+        except FAILURES as error:
+            if isinstance(error, ClientError) and code_of(error) in passing:
+                raise
+            raise explained(error, doing=doing, action=action, resource=resource) from error
+
+    async def raw(self) -> Any:
+        """aiobotocore's client. Raises what botocore does; ``explained`` tells it."""
+        async with self._opening:
+            if self._client is None:
+                session = get_session()
+                # Descriptions of services are read from disk, MiB of JSON: in a thread, then from botocore's cache.
+                loader = session.get_component("data_loader")
+                for described in ("service-2", "endpoint-rule-set-1"):
+                    await asyncio.to_thread(loader.load_service_model, self._service, described)
+                client = session.create_client(
+                    self._service, region_name=self._region, endpoint_url=self._endpoint_url, config=self._config
+                )
+                self._client = await self._opened.enter_async_context(client)
+            return self._client
+
+    async def close(self) -> None:
+        """Give back connections."""
+        opened, self._opened, self._client = self._opened, AsyncExitStack(), None
+        await opened.aclose()
+
+
+def code_of(error: ClientError) -> str:
+    """AWS's error code, such as ``NoSuchKey``; an answer without a body has its HTTP status as code."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def explained(error: BaseException, *, doing: str, action: str = "", resource: str = "") -> Csv2KafkaError:
+    """What botocore or the HTTP client raised, as an error of this package; see ``AwsClient.call``."""
+    if isinstance(error, Csv2KafkaError):
+        return error
+    if isinstance(error, ClientError):
+        return _answered(error, doing, action, resource)
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, UNANSWERED):
+        return NotReachable(
+            f"{doing}: {text}", hint="see that the network lets this machine reach it (AWS_ENDPOINT_URL)"
+        )
+    if isinstance(error, botocore_errors.NoRegionError):
+        return ConfigError(f"{doing}: no AWS region is known", hint="set AWS_REGION")
+    if isinstance(error, (botocore_errors.NoCredentialsError, botocore_errors.PartialCredentialsError)):
+        return ConfigError(
+            f"{doing}: no AWS credentials were found: {text}",
+            hint="give this machine a role, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    if isinstance(error, UNUSABLE):
+        return ConfigError(f"{doing}: {text}")
+    return Doubt(f"{doing}: {text}")
+
+
+def _answered(error: ClientError, doing: str, action: str, resource: str) -> Csv2KafkaError:
+    code = code_of(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    message = error.response.get("Error", {}).get("Message", "")
+    found = f"{doing}: AWS answered {code} ({status}){f': {message}' if message else ''}"
+    if code in EXPIRED:
+        return Doubt(found, hint="renew the credentials; a role's are renewed by themselves")
+    if code in SKEWED:
+        return Doubt(found, hint="set this machine's clock (AWS refuses requests more than five minutes off)")
+    if code in UNKNOWN_KEYS:
+        return NotAuthorized(found, hint="see that the credentials are right, and of this account and region")
+    if code in DENIED or status == 403:
+        on = f" on {resource}" if resource else ""
+        return NotAuthorized(found, hint=f"allow {action}{on} for this role or user" if action else "")
+    if code in PASSING or status >= 500 or status == 429:
+        return Doubt(found)
+    return ConfigError(found)
