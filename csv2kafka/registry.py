@@ -240,11 +240,16 @@ def _own() -> Mapping[tuple[str, str], Callable[..., Any]]:
     return {
         (SOURCES, FILE): file_source,
         (SOURCES, STDIN): stdin_source,
+        (SOURCES, "s3"): s3_source,
+        (SOURCES, "http"): http_source,
+        (SOURCES, "https"): http_source,
         (SINKS, FILE): file_sink,
         (SINKS, KAFKA): kafka_sink,
         (CHECKPOINTS, "sqlite"): sqlite_store,
         (CHECKPOINTS, "memory"): sqlite_store,
         (CHECKPOINTS, "kafka"): kafka_store,
+        (CHECKPOINTS, "dynamodb"): dynamodb_store,
+        (CHECKPOINTS, "s3"): s3_store,
     }
 
 
@@ -260,6 +265,20 @@ def stdin_source(urls: Sequence[str], config: ReadConfig) -> Source:
     from csv2kafka.sources.stdin import StdinSource
 
     return StdinSource()
+
+
+def s3_source(urls: Sequence[str], config: ReadConfig) -> Source:
+    """s3://BUCKET/KEY, s3://BUCKET/PREFIX/ and globs of keys."""
+    from csv2kafka.sources.s3 import S3Source
+
+    return S3Source(*urls, **config.s3)
+
+
+def http_source(urls: Sequence[str], config: ReadConfig) -> Source:
+    """http:// and https://."""
+    from csv2kafka.sources.http import HttpSource
+
+    return HttpSource(*urls)
 
 
 def file_sink(url: str, config: RunConfig) -> Sink:
@@ -303,6 +322,20 @@ def kafka_store(url: str, config: ConnectConfig) -> CheckpointStore:
     return KafkaStore(
         bootstrap_servers=config.bootstrap_servers, checkpoint_topic=config.checkpoint_topic, **config.kafka
     )
+
+
+def dynamodb_store(url: str, config: ConnectConfig) -> CheckpointStore:
+    """dynamodb://TABLE."""
+    from csv2kafka.checkpoints.dynamodb import DynamoDBStore
+
+    return DynamoDBStore.from_url(url)
+
+
+def s3_store(url: str, config: ConnectConfig) -> CheckpointStore:
+    """s3://BUCKET/PREFIX."""
+    from csv2kafka.checkpoints.s3 import S3Store
+
+    return S3Store.from_url(url)
 
 
 def _path(url: str) -> str:

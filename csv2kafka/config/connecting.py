@@ -41,7 +41,8 @@ class ConnectConfig(CommonConfig):
         kinds.text("URL", "a URL such as sqlite:///jobs.db", r"[a-z][a-z0-9+.-]*://.*"),
         group=GUARANTEES,
         help="Where progress and the lease are kept. sqlite:///PATH: a SQLite file; PATH is relative unless it begins "
-        "with a slash itself (sqlite:////var/lib/jobs.db). kafka://: the checkpoint topic alone. memory://: a SQLite "
+        "with a slash itself (sqlite:////var/lib/jobs.db). kafka://: the checkpoint topic alone. "
+        "dynamodb://TABLE (csv2kafka init makes it), s3://BUCKET/PREFIX: for machines that vanish. memory://: a SQLite "
         "file all the same, csv2kafka/checkpoints.sqlite in the user's state directory ($XDG_STATE_HOME, else "
         "~/.local/state); it outlives the run, and status shows its path.",
         default="memory://",

@@ -23,14 +23,15 @@ NONE_WORDS = ("", "none")
 
 @frozen(kw_only=True)
 class Kind:
-    """One kind of value. ``metavar`` stands for it in help, ``expected`` in errors and the reference."""
+    """One kind of value. ``metavar`` stands for it in help, ``expected`` in errors and the reference. ``keyed``:
+    several values by name, each of which may be secret."""
 
     metavar: str
     expected: str
     parse: Callable[[Any], Any]
     show: Callable[[Any], str] = str
     choices: tuple[str, ...] = ()
-    secret: bool = False
+    keyed: bool = False
 
 
 def text(metavar: str, expected: str, pattern: str) -> Kind:
@@ -194,7 +195,7 @@ def mapping(metavar: str) -> Kind:
     def show(value: Any) -> str:
         return ", ".join(sorted(value)) or "none"
 
-    return Kind(metavar=metavar, expected=expected, parse=parse, show=show, secret=True)
+    return Kind(metavar=metavar, expected=expected, parse=parse, show=show, keyed=True)
 
 
 def show_size(value: int) -> str:

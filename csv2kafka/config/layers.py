@@ -1,7 +1,8 @@
 """Flags over environment over TOML file over defaults, into one checked configuration.
 
 A destination counts as a whole: a ``--topic`` on the command line sets aside the file's ``output``, and the other
-way round. ``[kafka]`` options are merged key by key. An empty variable counts as not set.
+way round. Options with names of their own (``[kafka]``, ``[s3]``) are merged key by key. An empty variable counts as
+not set.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from csv2kafka.errors import ConfigError
 
 C = TypeVar("C", bound=CommonConfig)
 
-_KAFKA = PREFIX + "KAFKA_"
 _DESTINATIONS = (("topic", "bootstrap_servers", "partition"), ("output",))
 # Variables that are read elsewhere: by the kernel's chooser, the command itself and the tests.
 _OTHERS = tuple(PREFIX + name for name in ("CONFIG", "KERNEL", "REQUIRE_NATIVE", "TEST_BOOTSTRAP"))
@@ -59,8 +59,7 @@ def load(
     for layer in reversed(layers):
         raw |= {name: value for name, value in layer.values.items() if name in options(cls)}
         origins |= dict.fromkeys(layer.values, layer.origin)
-    if "kafka" in options(cls):
-        raw["kafka"] = _merged_kafka(layers, options(cls)["kafka"], problems)
+    raw |= {said.name: _merged(layers, said, problems) for said in _keyed(cls)}
     try:
         values = converted(cls, raw, cls.contradictions, origins)
     except ConfigError as error:
@@ -73,10 +72,11 @@ def load(
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """One sentence for each ``CSV2KAFKA_*`` variable that nothing reads: most likely a slip."""
     known = [said.variable for said in options(RunConfig).values()] + list(_OTHERS)
+    keyed = tuple(f"{said.variable}_" for said in _keyed(RunConfig))
     return [
         f"{name} is not a variable of csv2kafka{did_you_mean(name, known)}"
         for name in sorted(environ)
-        if name.startswith(PREFIX) and not name.startswith(_KAFKA) and name not in known
+        if name.startswith(PREFIX) and not name.startswith(keyed) and name not in known
     ]
 
 
@@ -84,14 +84,17 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> _Layer
     values: dict[str, Any] = {
         name: environ[said.variable] for name, said in options(RunConfig).items() if environ.get(said.variable)
     }
-    single = {name[len(_KAFKA) :].lower(): value for name, value in environ.items() if name.startswith(_KAFKA)}
-    if single:
+    for said in _keyed(RunConfig):
+        start = f"{said.variable}_"
+        single = {name.removeprefix(start).lower(): environ[name] for name in environ if name.startswith(start)}
+        if not single:
+            continue
         try:
-            pairs = shlex.split(values.get("kafka", ""))
+            pairs = shlex.split(values.get(said.name, ""))
         except ValueError:
-            problems.append(f"{PREFIX}KAFKA: expected KEY=VALUE, found a quote that is not closed")
+            problems.append(f"{said.variable}: expected KEY=VALUE, found a quote that is not closed")
             pairs = []
-        values["kafka"] = [*pairs, *(f"{key}={value}" for key, value in single.items() if value)]
+        values[said.name] = [*pairs, *(f"{key}={value}" for key, value in single.items() if value)]
     return _Layer(values, "in the environment")
 
 
@@ -134,11 +137,16 @@ def _settle_destination(layers: list[_Layer]) -> None:
         return
 
 
-def _merged_kafka(layers: list[_Layer], said: Option, problems: list[str]) -> dict[str, Any]:
+def _keyed(cls: type) -> list[Option]:
+    """The options that hold several values by name."""
+    return [said for said in options(cls).values() if said.kind.keyed]
+
+
+def _merged(layers: list[_Layer], said: Option, problems: list[str]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for layer in reversed(layers):
         try:
-            merged |= said.kind.parse(layer.values.get("kafka", {}))
+            merged |= said.kind.parse(layer.values.get(said.name, {}))
         except ValueError as error:
             problems.append(f"{said.label}: {error} {layer.origin}".rstrip())
     return merged

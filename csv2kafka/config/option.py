@@ -77,7 +77,7 @@ class Option:
 def option(kind: Kind, *, group: str, help: str, default: Any = NOTHING, **more: Any) -> Any:
     """An attrs field that is an option; ``more`` as in ``Option``."""
     said = {"kind": kind, "group": group, "help": help, "default": default, **more}
-    return attrs.field(default=default, repr=kind.show if kind.secret else True, metadata={_OPTION: said})
+    return attrs.field(default=default, repr=kind.show if kind.keyed else True, metadata={_OPTION: said})
 
 
 def options(cls: type) -> Mapping[str, Option]:

@@ -22,14 +22,26 @@ class ReadConfig(CommonConfig):
     sources: tuple[str, ...] = option(
         kinds.words("SOURCE...", "one or more sources"),
         group=SOURCE,
-        help="A CSV file, a directory, a glob in quotes, or - for standard input. Several are read one after "
-        "another, as if they were one; each with its own header, which must agree. A directory gives all its files, "
+        help="A CSV file, a directory, a glob in quotes, s3://BUCKET/KEY, s3://BUCKET/PREFIX/, a glob of keys, an "
+        "http(s):// address, or - for standard input; also compressed (gzip, zstd, bzip2, xz). Several are read one "
+        "after another, as if they were one; each with its own header, which must agree. A directory gives all its files, "
         "whatever they are called, but for those whose names begin with . or _; nothing of its subdirectories. A glob "
         "in quotes gives the files it matches (** for any depth). Both in natural order: part-2.csv before "
         "part-10.csv; a glob without quotes comes in the shell's order. From - a run cannot be gone on with: each is "
         "a new job with a name of its own, and running it again sends the rows again.",
         example="'exports/2024-*.csv'",
         positional=True,
+        repeatable=True,
+        verify=True,
+    )
+    s3: Mapping[str, Any] = option(
+        kinds.mapping("KEY=VALUE"),
+        group=SOURCE,
+        help="How s3:// sources are asked, by boto3's names: request_payer=requester, anonymous=true, "
+        "addressing_style=path, and so on (docs/aws.md). May be given several times. A secret is better kept in a "
+        "variable, CSV2KAFKA_S3_<NAME>.",
+        default={},
+        example="--s3 request_payer=requester",
         repeatable=True,
         verify=True,
     )

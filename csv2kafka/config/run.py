@@ -15,7 +15,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 from csv2kafka.config import kinds
-from csv2kafka.config.common import BAD_ROWS, GUARANTEES, PATIENCE, SEEN, TO, TOPIC
+from csv2kafka.config.common import BAD_ROWS, GUARANTEES, PATIENCE, SEEN, SOURCE, TO, TOPIC
 from csv2kafka.config.connecting import ConnectConfig
 from csv2kafka.config.option import Contradiction, option, options
 from csv2kafka.config.reading import ReadConfig
@@ -66,6 +66,18 @@ class RunConfig(ReadConfig, ConnectConfig):
         group=TO,
         help="A topic that gets one record when every row is visible (partition 0).",
         default=None,
+    )
+    after: str | None = option(
+        kinds.optional(
+            kinds.text(
+                "ACTION", "tag, tag:KEY=VALUE, move:s3://BUCKET/PREFIX/ or delete", r"tag(:[^=]+=.*)?|move:.+|delete"
+            )
+        ),
+        group=SOURCE,
+        help="What becomes of the S3 objects once every row is visible. tag: they get the tag csv2kafka=done, or "
+        "KEY=VALUE. move: to that prefix, under their own names. delete. An object that has changed since stays as it is.",
+        default=None,
+        example="--after move:s3://archive/orders/",
     )
     delivery: Literal["exactly-once", "at-least-once"] = option(
         kinds.choice("exactly-once", "at-least-once"),
@@ -141,6 +153,27 @@ class RunConfig(ReadConfig, ConnectConfig):
         default=None,
         example="--give-up-after 10m",
     )
+    watch: Literal["none", "auto", "ec2", "ecs"] = option(
+        kinds.choice("none", "auto", "ec2", "ecs"),
+        group=PATIENCE,
+        help="Stop in good time when the machine is about to be taken away, as SIGTERM does: ec2 asks the instance's "
+        "metadata for a Spot notice or rebalance recommendation, ecs the task's; auto finds out which. Exit 75.",
+        default="none",
+    )
+    metrics: str | None = option(
+        kinds.optional(
+            kinds.text(
+                "TARGET",
+                "emf, emf:FILE or prometheus://[HOST]:PORT",
+                r"emf(:[^\0]+)?|prometheus://([^/:\s]*|\[[0-9A-Fa-f:.]+\]):\d{1,5}/?",
+            )
+        ),
+        group=SEEN,
+        help="Where metrics go. emf: CloudWatch's Embedded Metric Format on standard error, or in a file. prometheus: "
+        "a port to be scraped. docs/metrics.md names them.",
+        default=None,
+        example="--metrics prometheus://:9400",
+    )
     progress: Literal["auto", "rich", "plain", "json", "none"] = option(
         kinds.choice("auto", "rich", "plain", "json", "none"),
         group=SEEN,
@@ -173,6 +206,9 @@ class RunConfig(ReadConfig, ConnectConfig):
                 ("on_bad_row", "dead_letter_topic", "output"),
                 f"{said['dead_letter_topic'].label}: is needed for {said['on_bad_row'].flag} dead-letter",
             )
+        others = [url for url in values["sources"] if not url.startswith("s3://")]
+        if values["after"] and others:
+            yield ("after", "sources"), f"{said['after'].label}: is for sources in S3, found {others[0]!r}"
         yield from super().contradictions(values)
 
 
