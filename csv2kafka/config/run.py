@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import NOTHING, frozen
 
 from csv2kafka.config import kinds
 from csv2kafka.config.common import BAD_ROWS, GUARANTEES, PATIENCE, SEEN, SOURCE, TO, TOPIC
@@ -75,7 +75,7 @@ class RunConfig(ReadConfig, ConnectConfig):
         ),
         group=SOURCE,
         help="What becomes of the S3 objects once every row is visible. tag: they get the tag csv2kafka=done, or "
-        "KEY=VALUE. move: to that prefix, under their own names. delete. An object that has changed since stays as it is.",
+        "KEY=VALUE. move: to that prefix, under their own names. delete. An object that has changed since stays.",
         default=None,
         example="--after move:s3://archive/orders/",
     )
@@ -206,7 +206,8 @@ class RunConfig(ReadConfig, ConnectConfig):
                 ("on_bad_row", "dead_letter_topic", "output"),
                 f"{said['dead_letter_topic'].label}: is needed for {said['on_bad_row'].flag} dead-letter",
             )
-        others = [url for url in values["sources"] if not url.startswith("s3://")]
+        sources = values["sources"] if values["sources"] is not NOTHING else ()
+        others = [url for url in sources if not url.startswith("s3://")]
         if values["after"] and others:
             yield ("after", "sources"), f"{said['after'].label}: is for sources in S3, found {others[0]!r}"
         yield from super().contradictions(values)
