@@ -104,6 +104,8 @@ def check_checkpoint(
             *differing,
             hint=f"run with those; {ANEW}",
         )
+    if checkpoint.complete and manifest is not None and set(found.objects) <= set(manifest.objects):
+        return  # what is gone was moved or deleted, as ``after`` asks for
     if checkpoint.manifest_digest != found.digest:
         raise SourceChanged(
             f"job {checkpoint.job}: the source is not what it was when the job began:\n"

@@ -22,7 +22,8 @@ from attrs import evolve
 
 from csv2kafka import registry
 from csv2kafka.checks import check_checkpoint, check_not_written, check_options
-from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, Unreachable
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Unreachable
+from csv2kafka.holding import Holding
 from csv2kafka.memory import peak_bytes
 from csv2kafka.model import (
     DEFAULT_MAX_RECORD,
@@ -39,8 +40,8 @@ from csv2kafka.model import (
 )
 from csv2kafka.model.report import BAD_ROWS_NAMED, Report
 from csv2kafka.patience import Patience
-from csv2kafka.protocols import HEARTBEAT_SECONDS, CheckpointStore, Encoder, Job, Lease, Sink, Source
-from csv2kafka.reading import Reading, total_bytes
+from csv2kafka.protocols import CheckpointStore, Encoder, Job, Sink, Source
+from csv2kafka.reading import Reading, close_source, total_bytes
 from csv2kafka.transfer import OnBadRow, Transfer
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Pipeline:
     checkpoint_interval (seconds), checkpoint_rows: commit at the first of the two.
     on_bad_row: ``fail``, ``skip`` or ``dead-letter``. restart: forget the checkpoint, begin at row 0.
     on_foreign: at-least-once only: ``stop`` or ``resend`` where others' records stand in the way.
+    after: what becomes of the source's objects once every row is visible, for a source that can do it (S3Source:
+    ``tag``, ``tag:KEY=VALUE``, ``move:s3://BUCKET/PREFIX/``, ``delete``).
     connect_timeout (seconds): give up if nothing ever answered. give_up_after (seconds, None: never): give up
     when what was lost does not come back.
     on_event: told of progress, from the loop; must not block.
@@ -91,6 +94,7 @@ class Pipeline:
         on_bad_row: OnBadRow = "fail",
         restart: bool = False,
         on_foreign: Literal["stop", "resend"] = "stop",
+        after: str | None = None,
         connect_timeout: float = 60.0,
         give_up_after: float | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -111,6 +115,10 @@ class Pipeline:
             on_bad_row=on_bad_row,
             on_foreign=on_foreign,
         )
+        if after is not None and not hasattr(source, "finish"):
+            raise ConfigError(
+                f"after: expected a source whose objects can be tagged, moved or deleted, found {source.uri}"
+            )
         self._reading = Reading(
             source=source,
             encoder=encoder,
@@ -128,6 +136,7 @@ class Pipeline:
         self._on_bad_row: OnBadRow = on_bad_row
         self._restart = restart
         self._on_foreign: Literal["stop", "resend"] = on_foreign
+        self._after = after
         self._on_event = on_event
         self.run_id = uuid.uuid4().hex
         self._owner = f"run {self.run_id[:8]} (process {os.getpid()} on {platform.node()})"
@@ -172,6 +181,7 @@ class Pipeline:
             on_bad_row=config.on_bad_row,
             restart=config.restart,
             on_foreign=config.on_foreign,
+            after=config.after,
             connect_timeout=config.connect_timeout,
             give_up_after=config.give_up_after,
             on_event=on_event,
@@ -211,9 +221,11 @@ class Pipeline:
                 stored = await self._insist(self._stored)
                 self._patience.begin()
                 if lease is None:
-                    return await self._sessions(None, stored)
-                return await self._while_held(lease, stored)
+                    return await self._to_the_end(None, stored)
+                holding = Holding(lease=lease, store=self._store, emit=self._emit)
+                return await self._while_held(holding, stored)
         finally:
+            await close_source(self._reading.source)
             if self._owns_store:
                 await self._store.close()
 
@@ -251,10 +263,10 @@ class Pipeline:
         self._manifest = manifest
         self.report = evolve(self.report, manifest=manifest)
 
-    async def _while_held(self, lease: Lease, stored: Checkpoint | None) -> Report:
-        """The sessions, for as long as the lease is ours."""
-        work = asyncio.create_task(self._sessions(lease, stored))
-        heart = asyncio.create_task(_heartbeat(lease))
+    async def _while_held(self, holding: Holding, stored: Checkpoint | None) -> Report:
+        """The work, for as long as the lease is ours."""
+        work = asyncio.create_task(self._to_the_end(holding, stored))
+        heart = asyncio.create_task(holding.keep())
         try:
             await asyncio.wait({work, heart}, return_when=asyncio.FIRST_COMPLETED)
             if heart.done() and not work.done():
@@ -264,10 +276,22 @@ class Pipeline:
             return await work
         finally:
             await _ended(work, heart)
+            await holding.close()
 
-    async def _sessions(self, lease: Lease | None, stored: Checkpoint | None) -> Report:
+    async def _to_the_end(self, holding: Holding | None, stored: Checkpoint | None) -> Report:
+        report = await self._sessions(holding, stored)
+        if self._after is not None:
+            await self._insist(self._finish_objects)
+        return report
+
+    async def _finish_objects(self) -> None:
+        """What ``after`` asks for. Also when the job was complete already: the run before may have been cut short."""
+        await self._reading.source.finish(self._objects, self._after)  # type: ignore[attr-defined]
+
+    async def _sessions(self, holding: Holding | None, stored: Checkpoint | None) -> Report:
         """Sessions, one after another, until one reaches the end."""
         job = self._job()
+        lease = None if holding is None else holding.lease
         while True:
             try:
                 async with self._sink.open(job, stored, lease) as session:
@@ -276,8 +300,8 @@ class Pipeline:
                     start = session.resume_from
                     self._opened(start)
                     stored = start  # also where the store does not answer: a sink that began anew is not what it was
-                    if lease is not None:
-                        await self._store.save(lease, start, self._manifest)
+                    if holding is not None:
+                        await holding.settle(start, self._manifest)
                     if start.complete:  # by this run, if the answer to its last commit was lost
                         return self._finished(start, already=start.run_id != self.run_id)
                     if self._gone is not None:  # complete for the store; another run has begun again since
@@ -285,8 +309,7 @@ class Pipeline:
                     self._reading_begun = True
                     transfer = Transfer(
                         session=session,
-                        store=self._store,
-                        lease=lease,
+                        holding=holding,
                         job=job,
                         reading=self._reading,
                         objects=self._objects,
@@ -328,19 +351,7 @@ class Pipeline:
     @property
     def _settings(self) -> dict[str, str]:
         """All that shapes the output; a job cannot go on with others."""
-        reading = self._reading
-        dialect = reading.dialect
-        return {
-            **reading.encoder.settings,
-            **self._sink.settings,
-            "delimiter": dialect.delimiter,
-            "quote": dialect.quote or "",
-            "escape": dialect.escape or "",
-            "comment": dialect.comment or "",
-            "encoding": reading.encoding,
-            "header": str(reading.has_header).lower(),
-            "columns": ",".join(reading.columns or ()),
-        }
+        return {**self._sink.settings, **self._reading.settings}
 
     def _check(self, checkpoint: Checkpoint, manifest: Manifest | None) -> None:
         check_checkpoint(checkpoint, manifest, settings=self._settings, found=self._manifest)
@@ -401,16 +412,6 @@ async def _ended(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         if task.done() and not task.cancelled():
             task.exception()  # say that it was seen
-
-
-async def _heartbeat(lease: Lease) -> None:
-    """Renew the lease until it is lost (StaleLease). A store that is away is asked again."""
-    while True:
-        await asyncio.sleep(HEARTBEAT_SECONDS)
-        try:
-            await lease.renew()
-        except Doubt:
-            continue
 
 
 def _utc_now() -> datetime:

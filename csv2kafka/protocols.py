@@ -54,6 +54,10 @@ class Source(Protocol):
     """Objects in order, as if they were one, and their bytes.
 
     ``uri``: what was asked for, absolute, for the job's name; the same from run to run, whatever is found there.
+
+    A source may have ``async close()``: give back connections; called when the run ends. And ``async
+    finish(objects, after)``: what ``--after`` asks for, once every row is visible; done again by a later run if this
+    one was cut short, also with some of the objects gone.
     """
 
     @property
@@ -140,7 +144,9 @@ class Lease(Protocol):
 class SinkSession(Protocol):
     """A sink opened for one stretch of work: no other writer of this job can get anything in any more.
 
-    ``resume_from``: the checkpoint that counts. ``packer``: for this session's destination.
+    ``resume_from``: the checkpoint that counts. ``packer``: for this session's destination. A session whose ``commit``
+    makes the checkpoint durable together with the rows may have ``keeps_checkpoint = True``: the store's copy is then
+    no part of the guarantee, and a store that is away for a while does not hold up rows.
     """
 
     @property

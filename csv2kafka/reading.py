@@ -57,6 +57,20 @@ class Reading:
     columns: tuple[str, ...] | None = None
     max_record: int = DEFAULT_MAX_RECORD
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """All of it that shapes the output, by name."""
+        return {
+            **self.encoder.settings,
+            "delimiter": self.dialect.delimiter,
+            "quote": self.dialect.quote or "",
+            "escape": self.dialect.escape or "",
+            "comment": self.dialect.comment or "",
+            "encoding": self.encoding,
+            "header": str(self.has_header).lower(),
+            "columns": ",".join(self.columns or ()),
+        }
+
 
 def reading_from(config: ReadConfig) -> Reading:
     """The reading that a configuration asks for. Raises ConfigError."""
@@ -69,6 +83,13 @@ def reading_from(config: ReadConfig) -> Reading:
         columns=config.columns,
         max_record=config.max_record,
     )
+
+
+async def close_source(source: Source) -> None:
+    """Give back what the source holds, if it holds anything."""
+    close = getattr(source, "close", None)
+    if close is not None:
+        await close()
 
 
 def total_bytes(objects: Sequence[SourceObject]) -> int | None:

@@ -18,6 +18,7 @@ from attrs import Factory, define, evolve, field, frozen
 
 from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.errors import BadRow, SourceChanged, StateContradiction, Stopped
+from csv2kafka.holding import Holding
 from csv2kafka.kernel import digest, equal_rows
 from csv2kafka.model import (
     Checkpoint,
@@ -35,7 +36,7 @@ from csv2kafka.model import (
     SourceObject,
     Target,
 )
-from csv2kafka.protocols import CheckpointStore, Job, Lease, SinkSession
+from csv2kafka.protocols import Job, SinkSession
 from csv2kafka.reading import Encoded, Reading, read_rows
 
 EVENT_SOURCES = 1000
@@ -64,8 +65,7 @@ class Transfer:
     """One session's work. ``stop`` ends it after a commit; ``checkpoint`` is the last that is durable."""
 
     session: SinkSession
-    store: CheckpointStore
-    lease: Lease | None
+    holding: Holding | None
     job: Job
     reading: Reading
     objects: Sequence[SourceObject]
@@ -277,6 +277,8 @@ class Transfer:
 
     async def _commit(self, *, complete: bool = False) -> None:
         """Everything written becomes durable, with its checkpoint; then the store hears of it."""
+        if self.holding is not None:
+            await self.holding.ensure()
         for obj in self._unconfirmed:
             await self.reading.source.confirm(obj)
         loop = asyncio.get_running_loop()
@@ -289,8 +291,10 @@ class Transfer:
         self.checkpoint = self._running = checkpoint
         self._first_write = None
         del self._unconfirmed[:-1]
-        if self.lease is not None:
-            await self.store.save(self.lease, checkpoint)
+        if self.holding is not None and getattr(self.session, "keeps_checkpoint", False) and not complete:
+            self.holding.tell(checkpoint)
+        elif self.holding is not None:
+            await self.holding.settle(checkpoint)
         self.emit(Committed(checkpoint=checkpoint, seconds=loop.time() - started))
 
 

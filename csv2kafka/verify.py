@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 from attrs import define, frozen
@@ -27,7 +27,7 @@ from csv2kafka.kernel import Batch, equal_rows, unpack_batch
 from csv2kafka.model import Checkpoint, Event, Position, Progressed, Records, SourceObject, Started
 from csv2kafka.model.report import VerifyReport
 from csv2kafka.protocols import Packer
-from csv2kafka.reading import Encoded, Reading, as_they_are, read_rows, reading_from, total_bytes
+from csv2kafka.reading import Encoded, Reading, as_they_are, close_source, read_rows, reading_from, total_bytes
 from csv2kafka.sinks.file import LinesPacker
 
 BATCHES_AHEAD = 4  # of at most 8 MiB each
@@ -78,10 +78,13 @@ async def verify(config: RunConfig, *, on_event: Callable[[Event], None] | None 
     Raises ConfigError for what is not there, and the errors of reading; a difference is in the report.
     """
     output = _output_file(config)
-    expected = await _expected(config, on_event or (lambda _: None))
-    started = asyncio.get_running_loop().time()
+    reading = reading_from(config)
     found = _Found()
-    async with aclosing(expected.chunks()) as chunks:
+    async with AsyncExitStack() as held:
+        held.push_async_callback(close_source, reading.source)
+        expected = await _expected(config, reading, on_event or (lambda _: None))
+        started = asyncio.get_running_loop().time()
+        chunks = await held.enter_async_context(aclosing(expected.chunks()))
         if output is not None:
             difference = await _compare_file(chunks, expected, output)
         else:
@@ -134,8 +137,7 @@ class _Expected:
         )
 
 
-async def _expected(config: RunConfig, emit: Callable[[Event], None]) -> _Expected:
-    reading = reading_from(config)
+async def _expected(config: RunConfig, reading: Reading, emit: Callable[[Event], None]) -> _Expected:
     objects = tuple([obj async for obj in reading.source.objects()])
     job = config.job or registry.job_name(reading.source.uri, registry.build_sink(config).destination, run_id="")
     emit(Started(job=job, run_id="", objects=len(objects), total_bytes=total_bytes(objects)))

@@ -44,19 +44,22 @@ def command(rows: int, **flags: Any) -> int:
 
 async def preview(config: ReadConfig, rows: int) -> int:
     """Print up to ``rows`` rows, refused ones among them; gives the exit code. Reads only what it needs."""
-    from csv2kafka.reading import as_they_are, read_rows, reading_from
+    from csv2kafka.reading import as_they_are, close_source, read_rows, reading_from
 
     reading = reading_from(config)
-    objects = [obj async for obj in reading.source.objects()]
     shown = _Shown(limit=rows)
-    if objects:
-        start = Position(uri=objects[0].uri, version=objects[0].version)
-        async with aclosing(read_rows(reading, objects, start, (), as_they_are)) as encoded:
-            async for item in encoded:
-                with results():
-                    shown.show(item)
-                if shown.full:
-                    break
+    try:
+        objects = [obj async for obj in reading.source.objects()]
+        if objects:
+            start = Position(uri=objects[0].uri, version=objects[0].version)
+            async with aclosing(read_rows(reading, objects, start, (), as_they_are)) as encoded:
+                async for item in encoded:
+                    with results():
+                        shown.show(item)
+                    if shown.full:
+                        break
+    finally:
+        await close_source(reading.source)
     shown.ended()
     return DataError.exit_code if shown.bad else 0
 

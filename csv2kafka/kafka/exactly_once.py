@@ -172,6 +172,7 @@ class ExactlyOnceSession(Session):
 
     owner: Ownership
     broker: Broker
+    keeps_checkpoint: bool = True
 
     async def standing(self) -> AsyncIterator[Records]:
         """Nothing: what is not in the checkpoint was never committed."""

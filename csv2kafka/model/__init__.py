@@ -1,7 +1,17 @@
 """The values that the stages share. ``flow``: what moves. ``state``: where a job stands. ``events``: what it tells."""
 
 from csv2kafka.model.codec import checkpoint_from_json, manifest_from_json, to_json
-from csv2kafka.model.events import Committed, Event, Progressed, RowRefused, SessionOpened, Started, Waiting
+from csv2kafka.model.events import (
+    Committed,
+    Event,
+    LeaseRenewed,
+    Progressed,
+    RowRefused,
+    SessionOpened,
+    Started,
+    StoreAway,
+    Waiting,
+)
 from csv2kafka.model.flow import (
     DEFAULT_MAX_RECORD,
     Block,
@@ -42,6 +52,7 @@ __all__ = [
     "Dialect",
     "Event",
     "JobStatus",
+    "LeaseRenewed",
     "Manifest",
     "Packed",
     "Payload",
@@ -55,6 +66,7 @@ __all__ = [
     "SinkState",
     "SourceObject",
     "Started",
+    "StoreAway",
     "Target",
     "Waiting",
     "checkpoint_from_json",

@@ -63,4 +63,18 @@ class Waiting:
     attempt: int
 
 
-Event = Started | SessionOpened | Progressed | Committed | RowRefused | Waiting
+@frozen(kw_only=True)
+class LeaseRenewed:
+    """The store has heard the run's heartbeat: the lease is its own for LEASE_SECONDS more. ``epoch``: the lease's."""
+
+    epoch: int
+
+
+@frozen(kw_only=True)
+class StoreAway:
+    """The checkpoint store did not answer to the progress it was told; rows go on (``csv2kafka/holding.py``)."""
+
+    reason: str
+
+
+Event = Started | SessionOpened | Progressed | Committed | RowRefused | Waiting | LeaseRenewed | StoreAway
