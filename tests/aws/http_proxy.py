@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from attrs import define, frozen
 
 HOST = "127.0.0.1"
+SLICE_BYTES = 64 << 10
 SECONDS = 60.0  # for moto's answer, and for a client to go away from a stalled one
 
 
@@ -98,15 +99,18 @@ def every(number: int, where: Where) -> Where:
 
 
 class HttpProxy:
-    """See the module. ``requests``: all that came, in order of arrival."""
+    """See the module. ``requests``: all that came, in order of arrival. ``bytes_per_second``: of all bodies of
+    answers together; None: as fast as it goes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, bytes_per_second: float | None = None) -> None:
         parts = urlsplit(url)
         self._upstream = (parts.hostname, parts.port)
         self._rules: list[Rule] = []
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._port = 0
+        self._bytes_per_second = bytes_per_second
+        self._line = asyncio.Lock()
         self.requests: list[Request] = []
 
     @property
@@ -194,12 +198,12 @@ class HttpProxy:
         head, request = await _read_request(reader, writer)
         self.requests.append(request)
         rule = next((rule for rule in self._rules if rule.strikes(request)), None)
-        action = rule and rule.action
+        action = rule.action if rule is not None else None
         if action is _Action.CUT_BEFORE:
             return False
         if rule is not None and action is _Action.DELAY:
             await asyncio.sleep(rule.seconds)
-        answer = rule and rule.answer
+        answer = rule.answer if rule is not None else None
         if answer is None:
             answer = await self._ask(head, request)
         if action is _Action.CUT_AFTER:
@@ -207,12 +211,21 @@ class HttpProxy:
         body = answer.body
         if rule is not None and action in (_Action.CUT_BODY, _Action.STALL):
             body = body[: rule.at]
-        writer.write(answer.head + b"\r\n\r\n" + body)
-        await writer.drain()
+        writer.write(answer.head + b"\r\n\r\n")
+        await self._send(writer, body)
         if action is _Action.STALL:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reader.read(1), SECONDS)
         return len(body) == len(answer.body)
+
+    async def _send(self, writer: asyncio.StreamWriter, body: bytes) -> None:
+        for start in range(0, len(body), SLICE_BYTES):
+            part = body[start : start + SLICE_BYTES]
+            if self._bytes_per_second is not None:
+                async with self._line:
+                    await asyncio.sleep(len(part) / self._bytes_per_second)
+            writer.write(part)
+            await writer.drain()
 
     async def _ask(self, head: list[bytes], request: Request) -> _Answer:
         """What moto answers, over a connection of its own."""

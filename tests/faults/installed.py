@@ -12,7 +12,7 @@ import subprocess
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import Factory, define
@@ -67,12 +67,13 @@ def expected_values(path: Path) -> Iterator[bytes]:
 class Installed:
     """One run of ``csv2kafka run`` with progress as JSON lines; the state directory is the test's own.
 
-    ``kernel``: the native one where it was built.
+    ``kernel``: the native one where it was built. ``variables``: of the environment, besides this process's own.
     """
 
     arguments: Sequence[str]
     directory: Path
     kernel: str = KERNEL
+    variables: Mapping[str, str] = {}
     _process: subprocess.Popen[bytes] | None = None
     _log: Path | None = None
 
@@ -80,6 +81,7 @@ class Installed:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CSV2KAFKA_")}
         environment["XDG_STATE_HOME"] = str(self.directory / "state")
         environment["CSV2KAFKA_KERNEL"] = self.kernel
+        environment.update(self.variables)
         self._log = self.directory / f"run-{len(list(self.directory.glob('run-*')))}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

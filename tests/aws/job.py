@@ -1,0 +1,91 @@
+"""A job as it runs in AWS: the installed command, told everything by environment variables and nothing by flags."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from tests.aws.conftest import Aws
+from tests.faults.installed import Installed, expected_values
+from tests.reading import each_row
+
+READ_SECONDS = 120.0
+_NOTES = ["plain", '"a, comma"', '"a ""quote"""', '"two\nlines"', '"naïve ☕"', ""]
+
+
+def write_rows(path: Path, rows: int, *, seed: int = 1) -> None:
+    """Rows of about 50 bytes with quoted commas, quotes, newlines and UTF-8. Half of each is random: a compressed
+    file of them has some size."""
+    draw = random.Random(seed)
+    with path.open("wb") as file:
+        file.write(b"id,token,note,city\r\n")
+        for first in range(0, rows, 1000):
+            tokens = iter(draw.randbytes(12_000).hex()[at : at + 24] for at in range(0, 24_000, 24))
+            numbers = range(first, min(first + 1000, rows))
+            file.write("".join(f"{row},{next(tokens)},{_NOTES[row % 6]},Köln\r\n" for row in numbers).encode())
+
+
+@frozen(kw_only=True)
+class AwsJob:
+    """``source``: its s3:// address. ``file``: the same rows on this machine. ``variables``: further ones."""
+
+    aws: Aws
+    source: str
+    file: Path
+    servers: str
+    topic: str
+    checkpoints: str
+    directory: Path
+    variables: Mapping[str, str] = {}
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """All that the command is told."""
+        return {
+            **self.aws.environment,
+            "CSV2KAFKA_SOURCES": self.source,
+            "CSV2KAFKA_BOOTSTRAP_SERVERS": self.servers,
+            "CSV2KAFKA_TOPIC": self.topic,
+            "CSV2KAFKA_CHECKPOINTS": self.checkpoints,
+            "CSV2KAFKA_PROGRESS": "json",
+            "CSV2KAFKA_REPORT": str(self.directory / "report.json"),
+            **self.variables,
+        }
+
+    def start(self, command: str = "run", **more: str) -> Installed:
+        """``csv2kafka run`` and nothing behind it; ``more``: variables for this process alone."""
+        return Installed([command], self.directory, variables={**self.environment, **more}).start()
+
+    def run(self, code: int = 0) -> dict[str, Any]:
+        """A run from its start to its end; gives its report."""
+        return self.ended(self.start(), code)
+
+    def ended(self, run: Installed, code: int = 0) -> dict[str, Any]:
+        """Wait for the run's end, which is to be with ``code``; gives its report."""
+        found = run.end()
+        assert found == code, f"{self.source}: ended with {found}, expected {code}:\n{run.output[-3000:]}"
+        report: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
+        return report
+
+    def verify(self) -> None:
+        """``csv2kafka verify`` says that they are equal."""
+        run = self.start("verify", CSV2KAFKA_PROGRESS="none")
+        assert run.end() == 0, run.output[-3000:]
+        assert run.output.startswith("equal: every row is there once, in order"), run.output
+
+    def assert_holds_exactly(self) -> None:
+        """What another client sees of the topic, with read_committed, are the rows of the file, each once, in order."""
+        rows = each_row(self.servers, self.topic, seconds=READ_SECONDS)
+        for number, (row, expected) in enumerate(zip_longest(rows, expected_values(self.file)), 1):
+            found = row.value if row else None
+            assert found == expected, f"{self.source}, row {number}: expected {expected!r}, found {found!r}"
+
+    def committed_rows(self) -> list[bytes | None]:
+        """The first thousand values of the topic."""
+        return [row.value for row in islice(each_row(self.servers, self.topic), 1000)]
