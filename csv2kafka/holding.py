@@ -26,7 +26,7 @@ def _now() -> float:
 
 @define(kw_only=True, eq=False)
 class Holding:
-    """Made when the lease was taken. ``emit`` hears of each renewal, and of a store that is away."""
+    """Made when the lease was taken. ``emit`` hears of each renewal, and once when the store is away."""
 
     lease: Lease
     store: CheckpointStore
@@ -35,6 +35,7 @@ class Holding:
     _renewing: asyncio.Lock = Factory(asyncio.Lock)
     _latest: Checkpoint | None = None
     _saving: asyncio.Task[None] | None = None
+    _away: bool = False
 
     async def keep(self) -> None:
         """Renew the lease until it is lost (StaleLease). A store that is away is asked again."""
@@ -84,5 +85,8 @@ class Holding:
             self._latest = None
             try:
                 await self.store.save(self.lease, checkpoint)
+                self._away = False
             except Doubt as error:
-                self.emit(StoreAway(reason=error.message))
+                if not self._away:
+                    self.emit(StoreAway(reason=error.message))
+                self._away = True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csv2kafka.cli import importing, log
 from csv2kafka.cli.failure import as_error, tell
+from csv2kafka.cli.measuring import Metrics, measuring
 from csv2kafka.cli.options import config_file, configured, loaded
 from csv2kafka.cli.progress import Display, display, ticking
 from csv2kafka.cli.progress.words import run_words
@@ -16,7 +18,7 @@ from csv2kafka.cli.suspicion import wrong_delimiter
 from csv2kafka.config import RunConfig
 from csv2kafka.errors import Csv2KafkaError, Stopped
 from csv2kafka.memory import keep_large_buffers
-from csv2kafka.model import Committed, Event, SessionOpened
+from csv2kafka.model import Committed, Event, SessionOpened, StoreAway
 from csv2kafka.model.report import Report
 
 if TYPE_CHECKING:
@@ -46,13 +48,14 @@ def run(config: RunConfig, file: Path | None = None) -> int:
     """Run the job; gives the exit code. What is seen of it goes to standard error. ``file``: that of --config."""
     keep_large_buffers()
     report_file = ReportFile(config.report, taken_by(config, file))
+    metrics = measuring(config, file)
     from_stdin = config.sources == STDIN
     if from_stdin:
         log.warning(UNREPEATABLE)
     shown = display(config.progress, run_words(config))
-    job = _Job(config, shown)
+    job = _Job(config, shown, metrics)
     failed: BaseException | None = None
-    with shown:
+    with shown, closing(metrics):
         try:
             report = run_until_signalled(job.run, on_stop=shown.stopping, hint=NO_WAY_ON if from_stdin else GO_ON)
         except (Exception, KeyboardInterrupt) as error:
@@ -79,11 +82,12 @@ def _written(report_file: ReportFile, report: Report | None, error: Csv2KafkaErr
 
 
 class _Job:
-    """A pipeline and its display."""
+    """A pipeline, its display and its metrics."""
 
-    def __init__(self, config: RunConfig, shown: Display) -> None:
+    def __init__(self, config: RunConfig, shown: Display, metrics: Metrics) -> None:
         self._config = config
         self._shown = shown
+        self._metrics = metrics
         self._pipeline: Pipeline | None = None
         self._header_seen = False
 
@@ -97,7 +101,7 @@ class _Job:
             from csv2kafka.pipeline import Pipeline  # late, so that a wrong flag is told at once
 
             self._pipeline = Pipeline.from_config(self._config, on_event=self._on_event)
-        async with ticking(self._shown):
+        async with ticking(self._shown, self._metrics):
             return await self._pipeline.run()
 
     def _on_event(self, event: Event) -> None:
@@ -105,6 +109,11 @@ class _Job:
             self._header_seen = True
             if (doubt := wrong_delimiter(event.checkpoint.header)) is not None:
                 log.warning(doubt)
+        self._metrics(event)
+        if isinstance(event, StoreAway):
+            log.warning(
+                f"the checkpoint store does not answer; rows go on, their checkpoint is in Kafka: {event.reason}"
+            )
         self._shown.on_event(event)
 
     def finished_anyway(self, failed: BaseException) -> Report | None:

@@ -96,6 +96,10 @@ class _Session:
     def packer(self) -> MemoryPacker:
         return MemoryPacker(limit=self.sink.max_record)
 
+    @property
+    def keeps_checkpoint(self) -> bool:
+        return self.sink.atomic
+
     async def standing(self) -> AsyncIterator[Records]:
         if self.sink.atomic:
             return

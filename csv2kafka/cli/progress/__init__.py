@@ -56,14 +56,21 @@ def display(kind: str, words: Words) -> Display:
     return lines(clock=time.monotonic, words=words)
 
 
+class Ticked(Protocol):
+    """What does something every so often."""
+
+    def tick(self) -> None: ...
+
+
 @asynccontextmanager
-async def ticking(shown: Display) -> AsyncIterator[None]:
-    """The display hears of each second, whatever else happens or not."""
+async def ticking(*those: Ticked) -> AsyncIterator[None]:
+    """They hear of each second, whatever else happens or not."""
 
     async def tick() -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            shown.tick()
+            for each in those:
+                each.tick()
 
     task = asyncio.create_task(tick())
     try:

@@ -18,6 +18,7 @@ from csv2kafka.cli.progress.lines import QuietDisplay
 from csv2kafka.cli.progress.outcome import outcome
 from csv2kafka.cli.progress.tally import clock_time, megabytes
 from csv2kafka.cli.progress.words import Words
+from csv2kafka.cli.redact import redacted
 from csv2kafka.model.report import Report
 
 
@@ -51,7 +52,7 @@ class BarDisplay(QuietDisplay):
 
     def finished(self, report: Report) -> None:
         self.__exit__()
-        first, *more = outcome(report, self._words)
+        first, *more = map(redacted, outcome(report, self._words))
         with suppress(OSError, ValueError):
             self._console.print(Text.assemble(("✓ ", "bold green"), (first, "bold")), soft_wrap=True)
             for line in more:
@@ -83,7 +84,7 @@ class BarDisplay(QuietDisplay):
         if left is not None:
             size.append(f"  {clock_time(left)} left", "cyan")
         bar = ProgressBar(total=None if tally.share is None else 1.0, completed=tally.share or 0.0)
-        line.add_row(Text(tally.job, "bold", overflow="ellipsis"), bar, size)
+        line.add_row(Text(redacted(tally.job), "bold", overflow="ellipsis"), bar, size)
         return line
 
     def _numbers(self) -> Text:
@@ -106,7 +107,7 @@ class BarDisplay(QuietDisplay):
         if self._stopping:
             return Text.assemble(self._spin(), (" stopping; what is on the way is committed", "yellow"))
         if tally.waiting is not None:
-            wait = f" waiting: {tally.waiting.reason}"
+            wait = f" waiting: {redacted(tally.waiting.reason)}"
             again = f"; again in {tally.wait_left():.0f} s" if tally.wait_left() else "; trying again"
             return Text.assemble(self._spin(), (wait, "yellow"), (again, "dim"))
         if not tally.moving:

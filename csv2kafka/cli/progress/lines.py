@@ -13,8 +13,19 @@ from csv2kafka.cli.failure import error_facts, tell
 from csv2kafka.cli.progress.outcome import counted, outcome
 from csv2kafka.cli.progress.tally import Tally, clock_time, megabytes
 from csv2kafka.cli.progress.words import Words
+from csv2kafka.cli.redact import redacted, redacted_facts
 from csv2kafka.errors import Csv2KafkaError
-from csv2kafka.model import Committed, Event, Progressed, RowRefused, SessionOpened, Started, Waiting
+from csv2kafka.model import (
+    Committed,
+    Event,
+    LeaseRenewed,
+    Progressed,
+    RowRefused,
+    SessionOpened,
+    Started,
+    StoreAway,
+    Waiting,
+)
 from csv2kafka.model.report import Report
 
 PLAIN_SECONDS = 10.0
@@ -100,6 +111,9 @@ class PlainDisplay(QuietDisplay):
             doing = f"waiting: {waiting.reason}" if waiting else self._doing()
             self._write(f"{doing} … ({self._clock() - self._begun:.0f} s)")
 
+    def _write(self, line: str) -> None:
+        super()._write(redacted(line))
+
     def stopping(self) -> None:
         self._write("stopping; what is on the way is committed")
 
@@ -115,7 +129,7 @@ class JsonDisplay(QuietDisplay):
         super().on_event(event)
         if isinstance(event, Progressed):
             self.tick()
-        else:
+        elif not isinstance(event, LeaseRenewed | StoreAway):  # the latter is a warning
             self._tell(**_facts(event))
 
     def tick(self) -> None:
@@ -148,7 +162,7 @@ class JsonDisplay(QuietDisplay):
     def _tell(self, **facts: Any) -> None:
         event = facts.pop("event")
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._write(json.dumps({"event": event, "at": at, **facts}, ensure_ascii=False))
+        self._write(json.dumps({"event": event, "at": at, **redacted_facts(facts)}, ensure_ascii=False))
 
 
 def progress_line(tally: Tally) -> str:
