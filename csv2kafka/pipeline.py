@@ -41,7 +41,7 @@ from csv2kafka.model import (
 from csv2kafka.model.report import BAD_ROWS_NAMED, Report
 from csv2kafka.patience import Patience
 from csv2kafka.protocols import CheckpointStore, Encoder, Job, Sink, Source
-from csv2kafka.reading import Reading, close_source, total_bytes
+from csv2kafka.reading import Reading, bytes_before, close_source, total_bytes
 from csv2kafka.transfer import OnBadRow, Transfer
 
 if TYPE_CHECKING:
@@ -370,7 +370,8 @@ class Pipeline:
         report = self.report
         resumed = report.resumed_from_row if report.sessions else start.counts.rows
         self.report = evolve(report, sessions=report.sessions + 1, resumed_from_row=resumed, checkpoint=start)
-        self._emit(SessionOpened(number=self.report.sessions, checkpoint=start))
+        passed = bytes_before(self._objects, start.position)
+        self._emit(SessionOpened(number=self.report.sessions, checkpoint=start, source_bytes=passed))
 
     def _progressed(self, checkpoint: Checkpoint) -> None:
         rows = checkpoint.counts.rows - self.report.resumed_from_row

@@ -98,6 +98,11 @@ def total_bytes(objects: Sequence[SourceObject]) -> int | None:
     return None if None in sizes else sum(size or 0 for size in sizes)
 
 
+def bytes_before(objects: Sequence[SourceObject], position: Position) -> int:
+    """Of all objects' own bytes, those before the position; where one is compressed, before where it is resumed."""
+    return sum(obj.size or 0 for obj in objects[: position.object_index]) + position.resume.offset
+
+
 @frozen(kw_only=True, eq=False)
 class Encoded(Generic[T]):
     """A chunk's rows, in order. ``before``: the position of the chunk's first byte. ``extra``: what ``work`` made.

@@ -37,9 +37,7 @@ class ReportFile:
             return
         path = Path(str(target))
         found = f"{options(RunConfig)['report'].label}: expected a file of its own, found {target!r}"
-        for other, what in taken:
-            if _is_one_of(path, other):
-                raise ConfigError(f"{found}, which is {what}", hint=HINT)
+        refuse_taken(path, taken, found, HINT)
         if _is_device(path):
             return
         if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
@@ -64,6 +62,13 @@ class ReportFile:
             raise Csv2KafkaError(
                 f"--report {self._target}: {failed.strerror}", hint="the run itself ended as told above"
             ) from failed
+
+
+def refuse_taken(path: Path, taken: Iterable[tuple[str | Path, str]], found: str, hint: str) -> None:
+    """ConfigError if the file is one of those; ``found`` begins its message."""
+    for other, what in taken:
+        if _is_one_of(path, other):
+            raise ConfigError(f"{found}, which is {what}", hint=hint)
 
 
 def taken_by(config: RunConfig, config_file: Path | None) -> Iterator[tuple[str | Path, str]]:

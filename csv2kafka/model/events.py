@@ -23,10 +23,12 @@ class Started:
 
 @frozen(kw_only=True)
 class SessionOpened:
-    """A session stands; ``checkpoint`` is where it goes on from. ``number`` counts sessions from 1."""
+    """A session stands; ``checkpoint`` is where it goes on from. ``number`` counts sessions from 1.
+    ``source_bytes``: of all objects' own bytes, those before it."""
 
     number: int
     checkpoint: Checkpoint
+    source_bytes: int = 0
 
 
 @frozen(kw_only=True)
