@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from csv2kafka.cli.redact import redacted, redacted_facts
 from csv2kafka.cli.results import unwritable
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Stopped
 
@@ -41,7 +42,7 @@ def _translated(error: BaseException) -> Csv2KafkaError:
 
 
 def error_facts(error: Csv2KafkaError) -> dict[str, Any]:
-    """An error as programs read it."""
+    """An error as programs read it, without secrets."""
     facts: dict[str, Any] = {
         "exit_code": error.exit_code,
         "error": type(error).__name__,
@@ -50,7 +51,7 @@ def error_facts(error: Csv2KafkaError) -> dict[str, Any]:
     }
     if isinstance(error, ConfigError):
         facts["problems"] = list(error.problems)
-    return facts
+    return {name: redacted_facts(fact) for name, fact in facts.items()}
 
 
 def tell(error: BaseException, *, debug: bool = False) -> int:
@@ -58,7 +59,7 @@ def tell(error: BaseException, *, debug: bool = False) -> int:
     known = as_error(error)
     try:
         if debug:
-            traceback.print_exception(error, file=sys.stderr)
+            sys.stderr.write(redacted("".join(traceback.format_exception(error))))
         _render(known)
     except (OSError, ValueError):
         pass  # nobody reads standard error any more: the exit code still says it
@@ -76,6 +77,6 @@ def _render(error: Csv2KafkaError) -> None:
     # soft_wrap: a message is cut into lines by the terminal, not by us, so that it can be searched for and copied.
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     for problem in problems:
-        console.print(Text.assemble((word, style), (problem.replace("\n", "\n  "), shade)))
+        console.print(Text.assemble((word, style), (redacted(problem).replace("\n", "\n  "), shade)))
     if error.hint:
-        console.print(Text.assemble(("  → ", "cyan"), error.hint))
+        console.print(Text.assemble(("  → ", "cyan"), redacted(error.hint)))

@@ -9,23 +9,35 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any
 
+from csv2kafka.cli.redact import redacted, redacted_facts
+
 _OWN = logging.getLogger("csv2kafka")
+# Their debug lines hold whole requests and answers: signatures, secrets, a CSV's content.
+_NEVER_DEBUGGED = ("botocore", "aiobotocore", "boto3", "urllib3", "aiohttp", "aws_msk_iam_sasl_signer")
 
 
 def configure(*, json_lines: bool, debug: bool) -> None:
     """Warnings and notes as lines a person reads, or one JSON object a line. ``debug``: also the Kafka client's."""
     handler = logging.StreamHandler(_Stream())
     handler.setFormatter(_Lines(json_lines=json_lines, debug=debug))
+    handler.addFilter(_no_login)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.DEBUG if debug else logging.WARNING)
     # What the client finds worth a warning (a node is away) the pipeline tells itself, once, as a wait.
     logging.getLogger("aiokafka").setLevel(logging.DEBUG if debug else logging.CRITICAL)
+    for name in _NEVER_DEBUGGED:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def warning(text: str) -> None:
     """A warning of the command itself, as ``configure`` has set it up."""
     _OWN.warning("%s", text)
+
+
+def _no_login(record: logging.LogRecord) -> bool:
+    """The client's debug lines show a login as it is sent, with password or token."""
+    return not (record.name.startswith("aiokafka") and "SaslAuthenticate" in record.getMessage())
 
 
 class _Lines(logging.Formatter):
@@ -88,9 +100,10 @@ def _without_traceback(_: Any, __: str, event: MutableMapping[str, Any]) -> Muta
 def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     import json
 
-    said = {key: value for key, value in event.items() if not key.startswith("_")}
+    said = redacted_facts({key: value for key, value in event.items() if not key.startswith("_")})
     at, level, message = said.pop("timestamp"), said.pop("level"), said.pop("event")
-    return json.dumps({"event": "log", "at": at, "level": level, "message": message, **said}, default=str)
+    line = {"event": "log", "at": at, "level": level, "message": message, **said}
+    return json.dumps(line, default=lambda value: redacted(str(value)))
 
 
 def _plain(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
@@ -98,4 +111,4 @@ def _plain(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     at, level, message = said.pop("timestamp"), said.pop("level"), said.pop("event")
     more = "".join(f" {key}={value}" for key, value in said.items())
     trace = f"\n{event['exception']}" if "exception" in event else ""
-    return f"{at[11:19]}Z {level}: {message}{more}{trace}"
+    return redacted(f"{at[11:19]}Z {level}: {message}{more}{trace}")

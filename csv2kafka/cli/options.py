@@ -6,13 +6,15 @@ A flag's text goes to ``config.load`` as it stands, so that conversion and error
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from csv2kafka.cli import redact
 from csv2kafka.config import GROUPS, PREFIX, CommonConfig, Option, RunConfig, load, options, unknown_variables
+from csv2kafka.errors import ConfigError
 
 C = TypeVar("C", bound=CommonConfig)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,8 +83,8 @@ def config_file(flags: Mapping[str, Any]) -> Path | None:
 
 
 def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
-    """The configuration of ``cls`` from the flags given, the environment and the file. For a run's, logging is set
-    up as it says.
+    """The configuration of ``cls`` from the flags given, the environment and the file. References to secrets are looked
+    up. For a run's, logging is set up as it says.
 
     Variables that nothing reads are warned of on standard error, also where the configuration is wrong: most
     likely because of them.
@@ -90,7 +92,8 @@ def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
     given = {name: _given(value) for name, value in flags.items() if name != CONFIG_FLAG}
     warn = _warn
     try:
-        config = load(cls, flags=given, environ=os.environ, file=config_file(flags))
+        config = load(cls, flags=given, environ=os.environ, file=config_file(flags), resolve=_resolve)
+        redact.hide_given(config)
         if isinstance(config, RunConfig):
             from csv2kafka.cli import log
 
@@ -105,6 +108,13 @@ def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
 def not_for_verify(said: Option) -> bool:
     """What verify takes and does not look at, so that a run's command line is verify's too."""
     return not said.verify
+
+
+def _resolve(references: Collection[str]) -> Mapping[str, str | ConfigError]:
+    """What AWS gives for them; secrets are not written from then on."""
+    from csv2kafka.aws.secrets import resolve
+
+    return resolve(references, hide=redact.hide)
 
 
 def _warn(text: str) -> None:

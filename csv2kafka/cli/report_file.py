@@ -15,6 +15,7 @@ from typing import Any
 
 from csv2kafka import registry
 from csv2kafka.cli.failure import error_facts
+from csv2kafka.cli.redact import redacted_facts
 from csv2kafka.config import RunConfig, options
 from csv2kafka.errors import ConfigError, Csv2KafkaError
 from csv2kafka.model.report import REPORT_VERSION, Report
@@ -49,7 +50,7 @@ class ReportFile:
         """Replace the file as a whole. Raises Csv2KafkaError if that cannot be done."""
         if self._target is None:
             return
-        text = json.dumps(facts(report, error), indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(redacted_facts(facts(report, error)), indent=2, ensure_ascii=False) + "\n"
         try:
             if self._target == STDOUT:
                 sys.stdout.write(text)

@@ -183,12 +183,11 @@ def mapping(metavar: str) -> Kind:
         if isinstance(found, Mapping):
             return {str(key): value for key, value in found.items()}
         options: dict[str, Any] = {}
-        for pair in found if _are_texts(found) else [""]:
+        for place, pair in enumerate(found if _are_texts(found) else [""], 1):
             key, equals, value = pair.partition("=")
             if not equals or not re.fullmatch(r"[A-Za-z][\w.-]*", key):
-                raise ValueError(
-                    f"expected {expected}, found {key!r} without a value" if key else f"expected {expected}"
-                )
+                # Not what it is: behind another it may be the rest of a password with a space in it.
+                raise ValueError(f"expected {expected}, found none in entry {place}" if key else f"expected {expected}")
             options[key] = value
         return options
 

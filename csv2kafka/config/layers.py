@@ -16,6 +16,7 @@ from attrs import frozen
 
 from csv2kafka.config.common import CommonConfig
 from csv2kafka.config.option import PREFIX, Option, converted, did_you_mean, options
+from csv2kafka.config.references import Resolve, resolved
 from csv2kafka.config.run import RunConfig
 from csv2kafka.errors import ConfigError
 
@@ -40,10 +41,13 @@ def load(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     file: Path | None = None,
+    resolve: Resolve | None = None,
 ) -> C:
     """A ``cls`` from its layers, the strongest first. ``flags``: raw values by field name, None: not given.
+    ``resolve``: looks up references to secrets (``csv2kafka.aws.secrets.resolve``); without it they are refused.
 
-    Raises ConfigError with every problem of every layer; of a file that cannot be read, with that alone.
+    Raises ConfigError with every problem of every layer; of a file that cannot be read, with that alone. Unreachable
+    where references could not be looked up.
     """
     problems: list[str] = []
     layers = [
@@ -60,8 +64,11 @@ def load(
         raw |= {name: value for name, value in layer.values.items() if name in options(cls)}
         origins |= dict.fromkeys(layer.values, layer.origin)
     raw |= {said.name: _merged(layers, said, problems) for said in _keyed(cls)}
+    refused: dict[str, list[str]] = {}
+    if resolve is not None:
+        raw, refused = resolved(options(cls), raw, origins, resolve)
     try:
-        values = converted(cls, raw, cls.contradictions, origins)
+        values = converted(cls, raw, cls.contradictions, origins, refused)
     except ConfigError as error:
         raise ConfigError(*problems, *error.problems) from None
     if problems:

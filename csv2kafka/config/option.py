@@ -7,7 +7,7 @@ the errors and the reference page. A field ``max_record`` is ``--max-record``, `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,6 +15,7 @@ import attrs
 from attrs import NOTHING, Attribute, frozen
 
 from csv2kafka.config.kinds import Kind
+from csv2kafka.config.references import references
 from csv2kafka.errors import ConfigError
 
 PREFIX = "CSV2KAFKA_"
@@ -69,6 +70,10 @@ class Option:
         key = f"[{self.key}]" if self.repeatable and not self.positional else self.key
         return f"{self.flag} (environment {self.variable}, file key {key})"
 
+    def label_of(self, name: str) -> str:
+        """The same for one value of those that it holds by name."""
+        return f"{self.flag} {name}=… (environment {self.variable}_{name.upper()}, file key [{self.key}] {name})"
+
     @property
     def default_text(self) -> str:
         return "" if self.required else self.kind.show(self.default)
@@ -91,28 +96,38 @@ def converted(
     raw: Mapping[str, Any],
     contradictions: Callable[[Mapping[str, Any]], Iterator[Contradiction]],
     origins: Mapping[str, str] | None = None,
+    refused: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """``raw`` as the values of the fields of ``cls``. ``origins``: where each came from, for the errors.
+    """``raw`` as the values of the fields of ``cls``. ``origins``: where each came from, for the errors. ``refused``:
+    what is wrong with fields that are therefore not in ``raw``.
 
     Raises ConfigError with all problems: first those of single options, then those between options that are
     each right.
     """
     values: dict[str, Any] = {}
+    refused = refused or {}
     problems: dict[str, str] = {}
     for name, said in options(cls).items():
+        if name in refused:
+            continue
         given = raw.get(name, said.default)
         if given is NOTHING:
             problems[name] = f"{said.label}: is needed"
+            continue
+        unknown = next(references(given), None)
+        if unknown is not None:
+            way = "load(…, resolve=csv2kafka.aws.secrets.resolve) does that"
+            problems[name] = f"{said.label}: {unknown} was not looked up; {way}"
             continue
         try:
             values[name] = said.kind.parse(given)
         except ValueError as error:
             origin = (origins or {}).get(name, "")
             problems[name] = f"{said.label}: {error}{f' {origin}' if origin else ''}"
-    told = list(problems.values())
+    told = [problem for found in refused.values() for problem in found] + list(problems.values())
     # A field that could not be read counts as its default, so that the rest can still be held against it.
     assumed = {name: said.default for name, said in options(cls).items()} | values
-    told += [what for about, what in contradictions(assumed) if problems.keys().isdisjoint(about)]
+    told += [what for about, what in contradictions(assumed) if (problems.keys() | refused.keys()).isdisjoint(about)]
     if told:
         raise ConfigError(*told)
     return values
