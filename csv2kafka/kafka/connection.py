@@ -4,31 +4,46 @@
 answers. Not used is the client above it: it opens connections again in silence and keeps no cause of a failure,
 and its requests copy a batch six times. What is relied on is pinned in test_aiokafka_reliance.py.
 
-Ours are: a request whose last field is written from where it stands, time-outs that close the connection, and
-closing that drops what has not been sent.
+Ours are: a request whose last field is written from where it stands, time-outs that close the connection,
+closing that drops what has not been sent, and logging in again before a login's time is over (KIP-368): a broker
+closes a connection at the first request behind that time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.api import Response
+from attrs import frozen
 from typing_extensions import Buffer
 
-from csv2kafka.errors import ConfigError, Doubt
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt
 from csv2kafka.kafka.security import likely_cause, refused_handshake, words
 from csv2kafka.kafka.settings import ClientSettings
-from csv2kafka.kafka.wire import Request
+from csv2kafka.kafka.wire import (
+    Request,
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
+    SaslHandshakeRequest,
+    SaslHandshakeResponse,
+)
 
 R = TypeVar("R", bound=Response)
 
 SEND_BUFFER_BYTES = 1 << 20  # about a batch: fewer wake-ups of the loop for each
 CLOSE_SECONDS = 1.0
+# Of a login's time, what is over when the next begins: the rest is for the network and the clocks. Connections are
+# spread over a tenth of it, as Kafka's own clients spread them.
+LOGIN_AGAIN = (0.85, 0.95)
+LOGINS_APART_SECONDS = 1.0  # brokers refuse a second one within a second
 
 _SIZE = struct.Struct(">i")
 # What opening a connection, or an answer on it, fails with when it is not a mistake in the program. ValueError:
@@ -45,10 +60,27 @@ class Answer:
         self.sent_at = sent_at
 
 
-class Connection(AIOKafkaConnection):
-    """Requests in the order of ``post``, answers in the same order. Closed once, it stays closed."""
+@frozen(kw_only=True, eq=False)
+class _Held:
+    """A request that waits until a login is over."""
 
-    def __init__(self, host: str, port: int, settings: ClientSettings) -> None:
+    request: Request
+    tail: Buffer
+    future: asyncio.Future[Any]
+
+
+class Connection(AIOKafkaConnection):
+    """Requests in the order of ``post``, answers in the same order. Closed once, it stays closed.
+
+    A login that is held again is a conversation in which nothing else may be said. So what is posted meanwhile
+    waits, in order, and behind what was posted before: a round trip or two, once in each login's time. If it
+    fails, the connection closes, and the session's end is the doubt it always is; the next session's own login
+    tells whether waiting helps.
+    """
+
+    def __init__(
+        self, host: str, port: int, settings: ClientSettings, draw: Callable[[], float] = random.random
+    ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             host,
             port,
@@ -61,6 +93,12 @@ class Connection(AIOKafkaConnection):
         self._seconds = settings.request_seconds
         self._answered_at: float | None = None  # when the last answer to a ``post`` came
         self._why_closed = ""
+        self._draw = draw
+        self._logging_in = False
+        self._login_ends = math.inf  # the loop's time, not later than the broker's
+        self._held: list[_Held] = []
+        self._next_login: asyncio.TimerHandle | None = None
+        self._login: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, host: str, port: int, settings: ClientSettings) -> Connection:
@@ -72,10 +110,13 @@ class Connection(AIOKafkaConnection):
         try:
             async with asyncio.timeout(settings.connect_seconds):
                 await connection.connect()  # type: ignore[no-untyped-call]
-        except _FAILURES as error:
+        except (*_FAILURES, Doubt) as error:
             address, secured = connection.address, settings.security
             final = refused_handshake(error, address, secured)
-            raise final or Doubt(f"{address}: {words(error)}", hint=likely_cause(error, secured.protocol)) from error
+            if final is None and isinstance(error, Doubt):
+                raise
+            hint = likely_cause(error, secured.protocol, host)
+            raise final or Doubt(f"{address}: {words(error)}", hint=hint) from error
         connection._tune()
         return connection
 
@@ -86,6 +127,19 @@ class Connection(AIOKafkaConnection):
         """
         if not self.connected() or self._writer is None:  # type: ignore[no-untyped-call]
             raise self._gone(request.NAME)
+        self.speaks(request)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        future.add_done_callback(self._note_answer)
+        held = _Held(request=request, tail=tail, future=future)
+        now = self._loop.time()
+        if self._logging_in or now >= self._login_ends:
+            self._held.append(held)
+        else:
+            self._put(held)
+        return Answer(request.NAME, future, now)
+
+    def speaks(self, request: Request | type[Request]) -> None:
+        """ConfigError if the broker does not speak the request in its one version."""
         low, high = self._versions.get(request.API_KEY, (0, -1))
         if not low <= request.API_VERSION <= high:
             raise ConfigError(
@@ -93,16 +147,6 @@ class Connection(AIOKafkaConnection):
                 f"({f'it speaks {low} to {high}' if high >= low else 'nor any other'})",
                 hint="Kafka 2.8 to 4.x is needed",
             )
-        number = self._next_correlation_id()  # type: ignore[no-untyped-call]
-        head = request.build_request_header(number, self._client_id).encode() + request.encode()
-        body = memoryview(tail).cast("B")  # a view: transports slice what they could not send at once
-        self._writer.write(_SIZE.pack(len(head) + len(body)) + head)
-        if len(body):
-            self._writer.write(body)
-        future: asyncio.Future[Any] = self._loop.create_future()
-        future.add_done_callback(self._note_answer)
-        self._requests.append((number, request, future))
-        return Answer(request.NAME, future, self._loop.time())
 
     async def answer(self, posted: Answer, kind: type[R]) -> R:
         """Wait for it. Doubt if the connection is cut, or nothing at all came from it for the time allowed.
@@ -119,8 +163,9 @@ class Connection(AIOKafkaConnection):
         try:
             answer = posted.future.result()
         except _FAILURES as error:
-            hint = likely_cause(error, self._security_protocol) if self._answered_at is None else ""
-            raise Doubt(f"{self.address}: {posted.name} had no answer: {words(error)}", hint=hint) from error
+            hint = likely_cause(error, self._security_protocol, self._host) if self._answered_at is None else ""
+            why = self._why_closed or words(error)
+            raise Doubt(f"{self.address}: {posted.name} had no answer: {why}", hint=hint) from error
         assert isinstance(answer, kind)
         return answer
 
@@ -133,10 +178,106 @@ class Connection(AIOKafkaConnection):
         writer = self._writer
         if exc is not None and not self._why_closed:
             self._why_closed = words(exc)
+        if self._next_login is not None:
+            self._next_login.cancel()
+        if self._login is not None:
+            self._login.cancel()
+        self._requests.extend((None, held.request, held.future) for held in self._held)  # they fail with the others
+        self._held.clear()
         closed: asyncio.Future[None] | None = super().close(reason, exc)  # type: ignore[no-untyped-call]
         if writer is not None:
             writer.transport.abort()
         return closed
+
+    @property
+    def login(self) -> asyncio.Task[None] | None:
+        """The latest login that was held on the open connection."""
+        return self._login
+
+    def _put(self, held: _Held) -> None:
+        """Write it."""
+        assert self._writer is not None
+        number = self._next_correlation_id()  # type: ignore[no-untyped-call]
+        head = held.request.build_request_header(number, self._client_id).encode() + held.request.encode()
+        body = memoryview(held.tail).cast("B")  # a view: transports slice what they could not send at once
+        self._writer.write(_SIZE.pack(len(head) + len(body)) + head)
+        if len(body):
+            self._writer.write(body)
+        self._requests.append((number, held.request, held.future))
+
+    async def _do_sasl_handshake(self) -> None:
+        """Log in: ``connect`` calls it behind the look-up of versions. aiokafka's own forgets how long it lasts."""
+        steps = self._authenticator()
+        step = await self._first_step(steps)  # a token may take its time; what is posted until then still goes out
+        self._logging_in = True
+        sent_at = self._loop.time()
+        handshake = await self._say(SaslHandshakeRequest(self._sasl_mechanism), SaslHandshakeResponse)
+        if handshake.error_code:
+            raise for_code(handshake.error_code)(f"it takes {', '.join(handshake.mechanisms) or 'none'}")
+        lifetime_ms = 0
+        while step is not None:
+            payload, _ = step
+            sent_at = self._loop.time()
+            said = await self._say(SaslAuthenticateRequest(payload), SaslAuthenticateResponse)
+            if said.error_code:
+                raise for_code(said.error_code)(said.error_message)
+            lifetime_ms = said.session_lifetime_ms
+            step = await steps.step(said.auth_bytes)
+        self._logged_in(sent_at, lifetime_ms / 1000)
+
+    async def _first_step(self, steps: Any) -> Any:
+        """What to say first. Doubt if a token provider fails or takes too long, but for errors of this package."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await steps.step(None)
+        except Csv2KafkaError:
+            raise
+        except Exception as error:
+            told = f"nothing came in {self._seconds:g} s" if isinstance(error, TimeoutError) else repr(error)
+            raise Doubt(
+                f"{self.address}: SASL {self._sasl_mechanism}: no credentials to log in with: {told}"
+            ) from error
+
+    def _authenticator(self) -> Any:
+        """aiokafka's, new for each login."""
+        by_mechanism: dict[str, Callable[[], Any]] = {
+            "PLAIN": self.authenticator_plain,
+            "OAUTHBEARER": self.authenticator_oauth,
+            "GSSAPI": self.authenticator_gssapi,
+        }
+        return by_mechanism.get(self._sasl_mechanism, self.authenticator_scram)()
+
+    async def _say(self, request: Request, kind: type[R]) -> R:
+        """Ask, while all else is held."""
+        if self._writer is None:
+            raise self._gone(request.NAME)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        future.add_done_callback(self._note_answer)
+        self._put(_Held(request=request, tail=b"", future=future))
+        return await self.answer(Answer(request.NAME, future, self._loop.time()), kind)
+
+    def _logged_in(self, sent_at: float, seconds: float) -> None:
+        """Send what was held. ``seconds``: how long the login lasts; 0: for ever."""
+        self._logging_in, self._login_ends = False, math.inf
+        if seconds > 0:
+            self._login_ends = sent_at + seconds
+            low, high = LOGIN_AGAIN
+            pause = max(seconds * (low + (high - low) * self._draw()), LOGINS_APART_SECONDS)
+            self._next_login = self._loop.call_at(sent_at + pause, self._begin_login)
+        held, self._held = self._held, []
+        for one in held:
+            self._put(one)
+
+    def _begin_login(self) -> None:
+        self._login = self._loop.create_task(self._log_in_again())
+
+    async def _log_in_again(self) -> None:
+        try:
+            await self._do_sasl_handshake()
+        except Exception as error:  # a mistake in a mechanism too: nobody else awaits this task
+            told = error.message if isinstance(error, Csv2KafkaError) else words(error)
+            self._why_closed = f"logging in again failed: {told}"
+            self.close(CloseReason.AUTH_FAILURE, error)
 
     def _due(self, posted: Answer) -> float:
         return max(posted.sent_at, self._answered_at or 0.0) + self._seconds
@@ -158,6 +299,9 @@ class Connection(AIOKafkaConnection):
 
 async def close_all(connections: list[Connection]) -> None:
     """Close them and wait, not for long, until they are."""
-    closing = [closed for connection in connections if (closed := connection.close()) is not None]
+    closing: list[asyncio.Future[None]] = []
+    for connection in connections:
+        closed = connection.close()
+        closing += [one for one in (closed, connection.login) if one is not None]
     if closing:
         await asyncio.wait(closing, timeout=CLOSE_SECONDS)

@@ -1,27 +1,46 @@
 """TLS and SASL: what the options ask for, put together and checked before anything is connected to.
 
 Also what a failed handshake means: a wrong password or certificate cannot pass by waiting, so these end a run.
+
+``AWS_MSK_IAM`` is OAUTHBEARER on the wire, with tokens of ``aws/msk.py``. Certificates and keys are files, or their
+text (PEM), as a store of secrets gives it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
+import os
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiokafka.errors as kafka_errors
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.helpers import create_ssl_context
-from attrs import frozen
+from attrs import field, frozen
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, NotAuthorized
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI")
+IAM = "AWS_MSK_IAM"
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", IAM, "GSSAPI")
 PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+_PEM = "-----BEGIN"
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+_MSK_PORTS = "on Amazon MSK, port 9098 is for AWS_MSK_IAM, 9096 for SCRAM, 9094 for TLS, 9092 without (public: 9198, …)"
+
+_PASSWORD_HINT = "check --kafka sasl_plain_username, sasl_plain_password and sasl_mechanism"
+_LOGIN_HINTS = {
+    IAM: "see that this role or user may kafka-cluster:Connect on this cluster, that AWS_REGION is the cluster's, and "
+    "that this machine's clock is right",
+    "OAUTHBEARER": "see that the broker trusts the token's issuer, and that the token is for it and has not expired",
+    "GSSAPI": "see that there is a Kerberos ticket, and check --kafka sasl_kerberos_service_name",
+}
 
 # A TLS server answers plain text with an alert record (type 21, version 3.x); read as Kafka's length it is this.
 _TLS_ALERT_AS_LENGTH = range(0x15030000, 0x15030500)
@@ -31,38 +50,58 @@ _CLIENT_CERTIFICATE_REASONS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", 
 
 @frozen(kw_only=True)
 class Security:
-    """How connections are secured; ``arguments`` are the connection's, by aiokafka's names."""
+    """How connections are secured; ``arguments`` are the connection's, by aiokafka's names.
+
+    ``mechanism``: how to log in, as it was asked for; empty without SASL.
+    """
 
     protocol: str
+    mechanism: str = ""
     context: ssl.SSLContext | None = None
-    sasl: Mapping[str, Any]
+    sasl: Mapping[str, Any] = field(repr=False)  # there are secrets in it
 
     @property
     def arguments(self) -> dict[str, Any]:
         return {"security_protocol": self.protocol, "ssl_context": self.context, **self.sasl}
 
 
-def security(values: Mapping[str, Any], label: Callable[[str], str]) -> Security:
+def security(values: Mapping[str, Any], hosts: Sequence[str], label: Callable[[str], str]) -> Security:
     """From the options' values; ``label`` names an option for errors. Reads the certificates' files.
 
-    Raises ConfigError with all problems.
+    ``hosts``: the bootstrap servers', which may name an AWS region. Raises ConfigError with all problems.
     """
     problems = [*_tls_problems(values, label), *_sasl_problems(values, label)]
-    protocol = values["security_protocol"]
+    protocol, mechanism = values["security_protocol"], values["sasl_mechanism"]
     context = values["ssl_context"]
     if _has_tls(protocol) and context is None and not problems:
         try:
             context = _context(values)
         except (ssl.SSLError, OSError, ValueError) as error:
             problems.append(f"TLS: the certificates cannot be used: {error}")
+    sasl: dict[str, Any] = {}
+    if _has_sasl(protocol) and not problems:
+        sasl = {name: values[name] for name in values if name.startswith("sasl_")}
+        if mechanism == IAM:
+            try:
+                sasl |= _iam(hosts)
+            except ConfigError as error:
+                problems.append(f"{label('sasl_mechanism')}: {error}")
     if problems:
         raise ConfigError(*problems)
-    names = [name for name in values if name.startswith("sasl_")]
     return Security(
         protocol=protocol,
+        mechanism=mechanism if sasl else "",
         context=context if _has_tls(protocol) else None,
-        sasl={name: values[name] for name in names} if _has_sasl(protocol) else {},
+        sasl=sasl,
     )
+
+
+def _iam(hosts: Sequence[str]) -> dict[str, Any]:
+    """What AWS_MSK_IAM is for a connection."""
+    from csv2kafka.aws.msk import MskTokens, region_of  # late: for those who use it
+
+    AbstractTokenProvider.register(MskTokens)
+    return {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": MskTokens(region_of(hosts))}
 
 
 def _has_tls(protocol: str) -> bool:
@@ -87,7 +126,7 @@ def _tls_problems(values: Mapping[str, Any], label: Callable[[str], str]) -> Ite
     if values["ssl_keyfile"] is not None and values["ssl_certfile"] is None:
         yield f"{label('ssl_keyfile')}: a key is of no use without its certificate, {label('ssl_certfile')}"
     for name in files:
-        if not Path(values[name]).is_file():
+        if not _is_text(values[name]) and not Path(values[name]).is_file():
             yield f"{label(name)}: no such file: {values[name]}"
 
 
@@ -110,21 +149,52 @@ def _sasl_problems(values: Mapping[str, Any], label: Callable[[str], str]) -> It
     if mechanism == "OAUTHBEARER" and not isinstance(provider, AbstractTokenProvider):
         wanted = "an aiokafka.abc.AbstractTokenProvider"
         yield f"{label('sasl_oauth_token_provider')}: expected {wanted}, found {provider!r}"
+    if mechanism == IAM and not _has_tls(values["security_protocol"]):
+        yield f"{label('sasl_mechanism')}: {IAM} is for TLS only; expected {label('security_protocol')} SASL_SSL"
+    if mechanism == IAM and importlib.util.find_spec("aws_msk_iam_sasl_signer") is None:
+        yield f"{label('sasl_mechanism')}: {IAM} needs the package aws-msk-iam-sasl-signer-python, not installed"
     if mechanism == "GSSAPI" and importlib.util.find_spec("gssapi") is None:
         yield f"{label('sasl_mechanism')}: GSSAPI needs the package gssapi, which is not installed"
 
 
 def _context(values: Mapping[str, Any]) -> ssl.SSLContext:
+    authority = values["ssl_cafile"]
     # A callable, because OpenSSL asks on the terminal for a password it was not given.
     password = values["ssl_password"] or ""
-    context = create_ssl_context(
-        cafile=values["ssl_cafile"],
-        certfile=values["ssl_certfile"],
-        keyfile=values["ssl_keyfile"],
-        password=lambda: password,
-    )
+    with _file(values["ssl_certfile"]) as certificate, _file(values["ssl_keyfile"]) as key:
+        context = create_ssl_context(
+            **{"cadata" if _is_text(authority) else "cafile": authority},
+            certfile=certificate,
+            keyfile=key,
+            password=lambda: password,
+        )
     context.check_hostname = values["ssl_check_hostname"]
     return context
+
+
+def _is_text(value: str | None) -> bool:
+    """Whether it is a certificate or key itself, not the path of one."""
+    return value is not None and value.lstrip().startswith(_PEM)
+
+
+@contextlib.contextmanager
+def _file(value: str | None) -> Iterator[str | None]:
+    """A path at which it can be read, now: ssl takes certificates and keys from files alone.
+
+    In memory where the system has such files; there may be no disk to write to, and a key is better not on one.
+    """
+    if value is None or not _is_text(value):
+        yield value
+    elif hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        with os.fdopen(os.memfd_create("pem"), "wb") as file:
+            file.write(value.encode())
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile() as file:  # for this user alone
+            file.write(value.encode())
+            file.flush()
+            yield file.name
 
 
 def refused_handshake(error: BaseException, address: str, secured: Security) -> Csv2KafkaError | None:
@@ -136,15 +206,17 @@ def refused_handshake(error: BaseException, address: str, secured: Security) -> 
     return None
 
 
-def likely_cause(error: BaseException, protocol: str) -> str:
-    """A guess at why a server hung up on us; empty without one."""
-    if not _hung_up(error):
-        return ""
-    missing = [name for name, has in (("TLS", _has_tls), ("SASL", _has_sasl)) if not has(protocol)]
-    guesses = [f"is {' or '.join(missing)} missing?"] if missing else []
-    if _has_tls(protocol):
-        guesses.append("is this listener without TLS?")
-    return f"{' '.join(guesses)} (--kafka security_protocol=…)"
+def likely_cause(error: BaseException, protocol: str, host: str = "") -> str:
+    """A guess at why a server hung up on us, or is not there; empty without one."""
+    guesses = []
+    if _hung_up(error):
+        missing = [name for name, has in (("TLS", _has_tls), ("SASL", _has_sasl)) if not has(protocol)]
+        guesses += [f"is {' or '.join(missing)} missing?"] if missing else []
+        guesses += ["is this listener without TLS?"] if _has_tls(protocol) else []
+        guesses.append("(--kafka security_protocol=…)")
+    if host.endswith(_AMAZON):
+        guesses.append(_MSK_PORTS)
+    return " ".join(guesses)
 
 
 def _hung_up(error: BaseException) -> bool:
@@ -201,13 +273,12 @@ def _refused_tls(error: BaseException, address: str, secured: Security) -> Csv2K
 
 
 def _refused_login(error: BaseException, address: str, secured: Security) -> Csv2KafkaError | None:
-    mechanism = secured.sasl.get("sasl_mechanism")
+    mechanism = secured.mechanism
     if isinstance(error, kafka_errors.SaslAuthenticationFailed):
         told = ", ".join(str(argument) for argument in error.args if argument)
         return NotAuthorized(
             f"{address}: SASL: the broker refused to let us in: {told or 'authentication failed'}",
-            hint="check --kafka sasl_plain_username, sasl_plain_password and sasl_mechanism; "
-            "with IAM, that the role may kafka-cluster:Connect",
+            hint=_LOGIN_HINTS.get(mechanism, _PASSWORD_HINT),
         )
     if isinstance(error, kafka_errors.UnsupportedSaslMechanismError):
         others = ", ".join(one for one in MECHANISMS if one != mechanism)

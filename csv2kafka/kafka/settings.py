@@ -48,7 +48,7 @@ def _text(metavar: str, expected: str) -> Kind:
     return optional(_anything(metavar, expected, str))
 
 
-_FILE = _text("FILE", "a file's path")
+_FILE = _text("FILE|PEM", "a file's path, or its text from -----BEGIN on")
 _OBJECT = optional(_anything("OBJECT", "an object, from Python only", object))
 _MILLISECONDS = count("MS", 0, 2**31 - 1)
 
@@ -81,7 +81,9 @@ OPTIONS: Mapping[str, ClientOption] = {
         kind=switch(), about="Whether a broker's certificate must name its host.", default=True
     ),
     "ssl_context": ClientOption(kind=_OBJECT, about="A ready ssl.SSLContext, instead of the files."),
-    "sasl_mechanism": ClientOption(kind=choice(*MECHANISMS), about="How to log in.", default="PLAIN"),
+    "sasl_mechanism": ClientOption(
+        kind=choice(*MECHANISMS), about="How to log in. AWS_MSK_IAM: as AWS's role or user.", default="PLAIN"
+    ),
     "sasl_plain_username": ClientOption(kind=_text("NAME", "a user's name"), about="Who logs in (PLAIN, SCRAM)."),
     "sasl_plain_password": ClientOption(kind=_text("TEXT", "a password"), about="The password (PLAIN, SCRAM)."),
     "sasl_oauth_token_provider": ClientOption(
@@ -136,7 +138,7 @@ def client_settings(given: Mapping[str, Any]) -> ClientSettings:
         problems.append(f"--bootstrap-servers: {error}")
     secured: Security | None = None
     try:
-        secured = security(values, _label)
+        secured = security(values, [host for host, _ in servers], _label)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems or secured is None:
@@ -171,4 +173,4 @@ def _label(name: str) -> str:
 
 
 def _without_secret(name: str, error: ValueError) -> str:
-    return str(error).partition(", found")[0] if "password" in name else str(error)
+    return str(error).partition(", found")[0] if "password" in name or name == "ssl_keyfile" else str(error)

@@ -22,6 +22,12 @@ from csv2kafka.kafka.wire.cluster import (
     MetadataRequest,
     MetadataResponse,
 )
+from csv2kafka.kafka.wire.login import (
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
+    SaslHandshakeRequest,
+    SaslHandshakeResponse,
+)
 from csv2kafka.kafka.wire.records import (
     EARLIEST,
     LATEST,
@@ -52,6 +58,8 @@ REQUESTS: tuple[type[Request], ...] = (
     AddPartitionsToTxnRequest,
     EndTxnRequest,
     DescribeConfigsRequest,
+    SaslHandshakeRequest,
+    SaslAuthenticateRequest,
 )
 
 __all__ = [
@@ -83,4 +91,8 @@ __all__ = [
     "ProduceRequest",
     "ProduceResponse",
     "Request",
+    "SaslAuthenticateRequest",
+    "SaslAuthenticateResponse",
+    "SaslHandshakeRequest",
+    "SaslHandshakeResponse",
 ]

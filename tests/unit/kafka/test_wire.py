@@ -54,6 +54,10 @@ GOLDEN = {
         "0000000700000001000000000200066f726465727300000001000e636c65616e75702e706f6c6963790007636f6d7061"
         "63740001000000000100126c6f672e636c65616e75702e706f6c696379000664656c65746505"
     ),
+    "SaslHandshakeRequest": "000b4f41555448424541524552",
+    "SaslHandshakeResponse": "0021000000020005504c41494e000d534352414d2d5348412d353132",
+    "SaslAuthenticateRequest": "000000036e2c2c",
+    "SaslAuthenticateResponse": "003a00026e6f00000005627974657300000000ee6b2800",
 }
 BIG = 4_000_000_000
 TOPIC_ID = bytes(range(1, 17))
@@ -71,6 +75,8 @@ REQUESTS: dict[str, wire.Request] = {
         [("orders", 3, -1, [], [("cleanup.policy", "compact")])], 20_000, False
     ),
     "DescribeConfigsRequest": wire.DescribeConfigsRequest([(wire.TOPIC_RESOURCE, "orders", None)], False),
+    "SaslHandshakeRequest": wire.SaslHandshakeRequest("OAUTHBEARER"),
+    "SaslAuthenticateRequest": wire.SaslAuthenticateRequest(b"n,,"),
 }
 NO_TAGS: dict[int, bytes] = {}
 ANSWERS: dict[str, tuple[type[Any], dict[str, object]]] = {
@@ -127,6 +133,14 @@ ANSWERS: dict[str, tuple[type[Any], dict[str, object]]] = {
             ]
         },
     ),
+    "SaslHandshakeResponse": (
+        wire.SaslHandshakeResponse,
+        {"error_code": 33, "mechanisms": ["PLAIN", "SCRAM-SHA-512"]},
+    ),
+    "SaslAuthenticateResponse": (
+        wire.SaslAuthenticateResponse,
+        {"error_code": 58, "error_message": "no", "auth_bytes": b"bytes", "session_lifetime_ms": BIG},
+    ),
 }
 # API key → lowest and highest version that the brokers answer ApiVersions with.
 KAFKA_2_8 = {
@@ -135,11 +149,13 @@ KAFKA_2_8 = {
     2: (0, 6),
     3: (0, 11),
     10: (0, 3),
+    17: (0, 1),
     19: (0, 7),
     22: (0, 4),
     24: (0, 3),
     26: (0, 3),
     32: (0, 4),
+    36: (0, 2),
 }
 KAFKA_4_1 = {
     0: (3, 13),
@@ -147,11 +163,13 @@ KAFKA_4_1 = {
     2: (1, 10),
     3: (0, 13),
     10: (0, 6),
+    17: (0, 1),
     19: (2, 7),
     22: (0, 6),
     24: (0, 5),
     26: (0, 5),
     32: (1, 4),
+    36: (0, 2),
 }
 
 
