@@ -301,7 +301,9 @@ class Pipeline:
                     self._opened(start)
                     stored = start  # also where the store does not answer: a sink that began anew is not what it was
                     if holding is not None:
-                        await holding.settle(start, self._manifest)
+                        # Of a complete job some objects may be gone: the list of all of them stays.
+                        whole = self._manifest.digest == start.manifest_digest
+                        await holding.settle(start, self._manifest if whole else None)
                     if start.complete:  # by this run, if the answer to its last commit was lost
                         return self._finished(start, already=start.run_id != self.run_id)
                     if self._gone is not None:  # complete for the store; another run has begun again since
