@@ -86,20 +86,25 @@ async def prepare(broker: Broker, name: str, *, min_insync_replicas: str | None)
     """The topic's facts; it is created if it is not there, and refused if its records could go."""
     facts = await broker.topic(name)
     if facts is None:
-        config = {
-            "cleanup.policy": "compact",
-            "unclean.leader.election.enable": "false",
-            "segment.bytes": str(SEGMENT_BYTES),
-            "max.message.bytes": str(LARGEST_RECORD_BYTES),
-        }
-        if min_insync_replicas is not None:
-            config["min.insync.replicas"] = min_insync_replicas
-        await broker.create_topic(name, partitions=1, config=config)
+        await broker.create_topic(name, partitions=1, config=new_config(min_insync_replicas))
         facts = await broker.topic(name)
     if facts is None:
         raise TopicMissing(f"topic {name} was created and is gone again", hint="see who deletes topics; then run again")
-    _refuse_unsafe(facts)
+    refuse_unsafe(facts)
     return facts
+
+
+def new_config(min_insync_replicas: str | None) -> dict[str, str]:
+    """With which the topic is made. ``min_insync_replicas``: the data topic's, if it is known."""
+    config = {
+        "cleanup.policy": "compact",
+        "unclean.leader.election.enable": "false",
+        "segment.bytes": str(SEGMENT_BYTES),
+        "max.message.bytes": str(LARGEST_RECORD_BYTES),
+    }
+    if min_insync_replicas is not None:
+        config["min.insync.replicas"] = min_insync_replicas
+    return config
 
 
 async def last_values(
@@ -196,8 +201,9 @@ def warning(facts: TopicFacts) -> str | None:
     )
 
 
-def _refuse_unsafe(facts: TopicFacts) -> None:
-    """Anything but plain compaction would forget a job's checkpoint one day, and it would start again."""
+def refuse_unsafe(facts: TopicFacts) -> None:
+    """ConfigError if its records could go: anything but plain compaction would forget a job's checkpoint one day, and
+    it would start again."""
     policy = facts.config.get("cleanup.policy")
     if policy is None:
         return  # describing configuration is not allowed to us: ``warning`` says so

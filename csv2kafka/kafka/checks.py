@@ -89,20 +89,25 @@ def codec(facts: TopicFacts, wanted: str) -> str:
 
 def warnings(facts: TopicFacts, partition: int, *, keyed: bool) -> list[str]:
     """What in the data topic's settings could lose rows that were confirmed, one sentence each."""
-    config = facts.config
-    if not config:
+    if not facts.config:
         return [f"topic {facts.name}: its settings may not be described, so it is not known whether they keep rows"]
-    found = []
+    return [f"topic {facts.name} has {text}" for text in risks(facts, partition, keyed=keyed).values()]
+
+
+def risks(facts: TopicFacts, partition: int, *, keyed: bool) -> dict[str, str]:
+    """The same by setting; empty too where settings may not be described."""
+    config = facts.config
+    found = {}
     if config.get("unclean.leader.election.enable") == "true":
-        found.append("unclean.leader.election.enable=true: a failing broker can take confirmed rows with it")
+        found["unclean.leader.election.enable"] = "true: a failing broker can take confirmed rows with it"
     if config.get("min.insync.replicas") == "1" and facts.partitions[partition] > 1:
-        found.append("min.insync.replicas=1: rows are confirmed by one broker alone; 2 is safe")
+        found["min.insync.replicas"] = "1: rows are confirmed by one broker alone; 2 is safe"
     if "compact" in config.get("cleanup.policy", "") and keyed:
-        found.append("cleanup.policy=compact: of rows with the same key only the last one stays")
+        found["cleanup.policy"] = "compact: of rows with the same key only the last one stays"
     retention = int(config.get("retention.ms", -1))
     if 0 <= retention < SHORT_RETENTION_MS and "delete" in config.get("cleanup.policy", "delete"):
-        found.append(f"retention.ms={retention}: rows may be gone before they were read")
-    return [f"topic {facts.name} has {text}" for text in found]
+        found["retention.ms"] = f"{retention}: rows may be gone before they were read"
+    return {setting: f"{setting}={text}" for setting, text in found.items()}
 
 
 def same_topic(facts: TopicFacts, state: SinkState) -> None:

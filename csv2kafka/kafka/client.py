@@ -142,17 +142,20 @@ class _Client:
             operations=_operations(operations),
         )
 
-    async def create_topic(self, name: str, *, partitions: int, config: Mapping[str, str]) -> None:
+    async def create_topic(
+        self, name: str, *, partitions: int, config: Mapping[str, str], only_try: bool = False
+    ) -> None:
         async with self._finding:
             connection = await self._connected(self._controller, _Role.CONTROLLER)
         request = wire.CreateTopicsRequest(
-            [(name, partitions, DEFAULT_REPLICATION, [], list(config.items()))], self._broker_timeout_ms, False
+            [(name, partitions, DEFAULT_REPLICATION, [], list(config.items()))], self._broker_timeout_ms, only_try
         )
         answer = await connection.ask(request, wire.CreateTopicsResponse)
         ((_, code, message),) = answer.topics
         if code not in (Code.NONE, Code.TOPIC_ALREADY_EXISTS):
             raise refusal(request.NAME, f"topic {name}", code, message)
-        await self._until_usable(name)
+        if not only_try:
+            await self._until_usable(name)
 
     async def init_producer(self, transactional_id: str | None, *, timeout_ms: int) -> Producer:
         if transactional_id is None:

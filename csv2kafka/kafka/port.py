@@ -152,9 +152,11 @@ class Broker(Protocol):
         """
         ...
 
-    async def create_topic(self, name: str, *, partitions: int, config: Mapping[str, str]) -> None:
+    async def create_topic(
+        self, name: str, *, partitions: int, config: Mapping[str, str], only_try: bool = False
+    ) -> None:
         """With the cluster's default replication; on return it is there and can be used. A topic that exists already
-        is not an error."""
+        is not an error. ``only_try``: the brokers say whether they would, and do not."""
         ...
 
     async def init_producer(self, transactional_id: str | None, *, timeout_ms: int) -> Producer:

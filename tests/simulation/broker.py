@@ -115,10 +115,14 @@ class SimulatedBroker:
     async def topic(self, name: str) -> TopicFacts | None:
         return await self._ask("topic", "any", lambda cluster: cluster.facts(name))
 
-    async def create_topic(self, name: str, *, partitions: int, config: Mapping[str, str]) -> None:
-        await self._ask(
-            "create_topic", "any", lambda cluster: cluster.make_topic(name, partitions=partitions, config=config)
-        )
+    async def create_topic(
+        self, name: str, *, partitions: int, config: Mapping[str, str], only_try: bool = False
+    ) -> None:
+        def make(cluster: Cluster) -> None:
+            if not only_try:
+                cluster.make_topic(name, partitions=partitions, config=config)
+
+        await self._ask("create_topic", "any", make)
 
     async def init_producer(self, transactional_id: str | None, *, timeout_ms: int) -> Producer:
         return await self._ask(
