@@ -21,7 +21,7 @@ PACKAGE = Path(csv2kafka.__file__).parent
 # Knows every action, its resources and conditions. A process of its own: it imports what is deprecated.
 LINTER = Path(sysconfig.get_path("scripts")) / "parliament"
 SERVICES = "cloudwatch|dynamodb|ec2|kafka-cluster|kafka|kms|s3|secretsmanager|ssm|sts"
-ACTION = re.compile(rf"\b(?:{SERVICES}):[A-Z]\w+")
+ACTION = re.compile(rf"\b(?:{SERVICES}):[A-Z][a-z]\w+")
 
 
 def issues(policy: str) -> list[str]:
