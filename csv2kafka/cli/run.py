@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +59,9 @@ def run(config: RunConfig, file: Path | None = None) -> int:
     failed: BaseException | None = None
     with shown, closing(metrics):
         try:
-            report = run_until_signalled(job.run, on_stop=shown.stopping, hint=NO_WAY_ON if from_stdin else GO_ON)
+            report = run_until_signalled(
+                job.run, on_stop=shown.stopping, hint=NO_WAY_ON if from_stdin else GO_ON, notice=_notice(config.watch)
+            )
         except (Exception, KeyboardInterrupt) as error:
             failed = error
     if failed is not None and (finished := job.finished_anyway(failed)) is not None:
@@ -68,6 +72,20 @@ def run(config: RunConfig, file: Path | None = None) -> int:
     known = job.told(failed)
     shown.failed(known, debug=config.debug)
     return _written(report_file, job.report, known)
+
+
+def _notice(kind: str) -> Callable[[], Coroutine[Any, Any, str | None]] | None:
+    """What --watch asks for, to run beside the job."""
+    if kind == "none":
+        return None
+
+    async def watch() -> str | None:
+        with importing():
+            from csv2kafka.aws.notices import notice
+
+        return await notice(kind, os.environ)
+
+    return watch
 
 
 def _written(report_file: ReportFile, report: Report | None, error: Csv2KafkaError | None) -> int:
@@ -126,6 +144,6 @@ class _Job:
         if not isinstance(failed, Signalled) or self.report is None:
             return as_error(failed)
         rows = self.report.checkpoint.counts.rows
-        stopped = Stopped(f"stopped before the end: {rows:,} rows are committed", hint=failed.hint)
+        stopped = Stopped(f"{failed.message}: {rows:,} rows are committed", hint=failed.hint)
         stopped.__cause__ = failed
         return stopped
