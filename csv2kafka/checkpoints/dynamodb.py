@@ -1,0 +1,402 @@
+"""A DynamoDB table as checkpoint store: ``dynamodb://TABLE?ttl=30d``. ``csv2kafka init`` makes the table.
+
+One item for each job; its shape is told in ``dynamodb_item``. Each write is one conditional UpdateItem of what changes;
+whatever is read to be decided upon is read consistently. How answers that were lost are told from a lost lease:
+``remote``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from datetime import datetime
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+from attrs import define, field
+from botocore.exceptions import ClientError
+
+from csv2kafka.aws.client import AwsClient, code_of
+from csv2kafka.checkpoints.dynamodb_item import (
+    ARN,
+    EXPIRES,
+    GROWTH_BYTES,
+    KEY,
+    LEASE,
+    STORE_KEY,
+    Item,
+    Value,
+    check_size,
+    holder_of,
+    key_of,
+    packed,
+    table_problem,
+    too_large,
+    unpacked,
+    wrong_key,
+)
+from csv2kafka.checkpoints.remote import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    WRITES,
+    HeldLease,
+    RemoteStore,
+    is_silent,
+    stale,
+)
+from csv2kafka.checkpoints.watch import Holder
+from csv2kafka.config import kinds
+from csv2kafka.config.option import did_you_mean
+from csv2kafka.errors import ConfigError, Doubt
+from csv2kafka.model import Checkpoint, JobStatus, Manifest, checkpoint_from_json, manifest_from_json, to_json
+from csv2kafka.protocols import LEASE_SECONDS
+
+EXPIRY_MARGIN = 86_400  # seconds: no item expires this soon after its lease was taken
+TTL = kinds.duration(3600.0, 10 * 365 * 86400.0)
+OPTIONS = ("ttl", "region", "endpoint_url")
+
+
+@define(kw_only=True, eq=False)
+class _Held(HeldLease):
+    """``beat``: the highest sent. ``kept``: checkpoint and manifest in the item, as far as known."""
+
+    beat: int = 0
+    kept: dict[str, Value] = field(factory=dict)
+
+
+class DynamoDBStore(RemoteStore[_Held]):
+    """A store in ``table``, its name or ARN (whose region then counts).
+
+    ``ttl_seconds``: how long a completed job is kept; None: for good. ``lease_seconds``: how long a silent lease is
+    watched before it is taken over. ``now``: the time of day, for people to read and for ``expires_at``.
+    ``region``, ``endpoint_url``: where botocore's own configuration does not say it. ConfigError for a wrong name.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        ttl_seconds: float | None = None,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
+        super().__init__(lease_seconds=lease_seconds, now=now)
+        if problem := table_problem(table):
+            raise ConfigError(problem)
+        arn = ARN.fullmatch(table)
+        self.table = table
+        self.ttl_seconds = ttl_seconds
+        self._region = region or (arn[1] if arn else None)
+        self._endpoint_url = endpoint_url
+        self._opened: AwsClient | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """A store of ``dynamodb://TABLE``, options behind a ``?``: ``ttl=30d``, ``region``, ``endpoint_url``."""
+        table, _, query = url.removeprefix("dynamodb://").partition("?")
+        given = parse_qsl(query, keep_blank_values=True)
+        problems = [table_problem(table)]
+        ttl: float | None = None
+        for name, value in given:
+            if name not in OPTIONS:
+                problems.append(f"no option {name!r}{did_you_mean(name, list(OPTIONS))}; there is {', '.join(OPTIONS)}")
+            elif not value or [each for each, _ in given].count(name) > 1:
+                problems.append(f"{name}: expected one value, found {[text for each, text in given if each == name]}")
+            elif name == "ttl":
+                try:
+                    ttl = TTL.parse(value)
+                except ValueError as error:
+                    problems.append(f"ttl: {error}")
+        if told := list(dict.fromkeys(problem for problem in problems if problem)):
+            raise ConfigError(*(f"--checkpoints {url}: {problem}" for problem in told))
+        named = dict(given)
+        return cls(table, ttl_seconds=ttl, region=named.get("region"), endpoint_url=named.get("endpoint_url"))
+
+    async def load(self, job: str) -> Checkpoint | None:
+        blob = unpacked((await self._item(job, ("checkpoint",))).get("checkpoint"))
+        return None if blob is None else checkpoint_from_json(blob, where=self._where(job))
+
+    async def load_manifest(self, job: str) -> Manifest | None:
+        value = (await self._item(job, ("manifest",))).get("manifest")
+        blob = await asyncio.to_thread(unpacked, value)  # may be MiB
+        return None if blob is None else manifest_from_json(blob, where=self._where(job))
+
+    async def jobs(self) -> AsyncIterator[JobStatus]:
+        """All jobs, by name. Reads the whole table."""
+        await self._ready()
+        names = (KEY, "checkpoint", "epoch", "owner", "heartbeat")
+        found: list[Item] = []
+        start: dict[str, Any] = {}
+        while True:
+            page = await self._call(
+                "scan",
+                doing="listing the jobs",
+                action="dynamodb:Scan",
+                ConsistentRead=True,
+                ProjectionExpression=", ".join(f"#{name}" for name in names),
+                FilterExpression="attribute_exists(#checkpoint)",
+                ExpressionAttributeNames={f"#{name}": name for name in names},
+                **start,
+            )
+            found += page["Items"]
+            if "LastEvaluatedKey" not in page:
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        statuses = [self._status(item) for item in found]
+        for status in sorted(statuses, key=lambda status: status.checkpoint.job):
+            yield status
+
+    async def create(self) -> list[str]:
+        """Makes the table if it is not there, switches its TTL on, and makes the store's id; what was found or made,
+        for people. Safe to be repeated, and by two at once."""
+        from csv2kafka.checkpoints.dynamodb_table import make_table
+
+        told = await make_table(self._call, self.table)
+        await self._ready()
+        return [*told, f"store id {self._id}"]
+
+    async def close(self) -> None:
+        """Give back connections; the next use opens others."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
+
+    # --- what RemoteStore asks for ---
+
+    @property
+    def _place(self) -> str:
+        return f"DynamoDB table {self.table}"
+
+    async def _ready(self) -> None:
+        if self._id:
+            return
+        item = await self._get(STORE_KEY, ("id",))
+        if not item:
+            # Not done, it gives the one that was there after all, perhaps by a try of our own whose answer was lost.
+            _, item = await self._update(
+                STORE_KEY,
+                doing="making the store's id",
+                set={"id": {"S": uuid.uuid4().hex}},
+                condition="attribute_not_exists(#id)",
+            )
+        self._id = item["id"]["S"]
+
+    def _new_lease(self, job: str, owner: str, token: str) -> _Held:
+        return _Held(store=self, job=job, owner=owner, token=token)
+
+    async def _take(self, lease: _Held, silent: Holder | None) -> int | Holder:
+        item = await self._get(key_of(lease.job), LEASE)
+        for _ in range(WRITES):
+            if _is_of(item, lease):
+                return self._taken(lease, item)
+            holder = holder_of(item)
+            if holder is not None and not is_silent(holder, silent):
+                return holder
+            lease.tried = True
+            done, item = await self._update(key_of(lease.job), doing="taking the lease", **self._taking(lease, item))
+            if done:
+                return self._taken(lease, item)
+            lease.tried = _is_of(item, lease)
+        raise Doubt(f"{self._where(lease.job)}: the lease changed with each look at it")
+
+    def _taking(self, lease: _Held, seen: Item) -> dict[str, Any]:
+        """The write that takes it from where it was ``seen``, and from there only: a late one takes nothing."""
+        if "epoch" not in seen:
+            epoch, condition, given = 0, "attribute_not_exists(#epoch)", {}
+        else:
+            epoch, given = int(seen["epoch"]["N"]), {"seen": seen["epoch"]}
+            condition = "#epoch = :seen AND attribute_not_exists(#owner)"
+            if "owner" in seen:
+                condition = "#epoch = :seen AND #beat = :still AND #token = :theirs"
+                given |= {"still": seen["beat"], "theirs": seen["token"]}
+        now = self._now()
+        changed: dict[str, Value] = {
+            "epoch": {"N": str(epoch + 1)},
+            "beat": {"N": "0"},
+            "owner": {"S": lease.owner},
+            "token": {"S": lease.token},
+            "since": {"S": now.isoformat()},
+            "heartbeat": {"S": now.isoformat()},
+        }
+        if EXPIRES in seen:  # or the item could go from under the lease
+            later = max(int(seen[EXPIRES]["N"]), int(now.timestamp()) + EXPIRY_MARGIN)
+            changed[EXPIRES] = {"N": str(later)}
+        return {"set": changed, "condition": condition, "given": given}
+
+    def _taken(self, lease: _Held, item: Item) -> int:
+        lease.tried = False
+        lease.beat = max(lease.beat, int(item["beat"]["N"]))
+        lease.kept = {name: item[name] for name in ("checkpoint", "manifest") if name in item}
+        return int(item["epoch"]["N"])
+
+    async def _renew(self, lease: _Held) -> None:
+        await self._write(lease, doing="renewing the lease")
+
+    async def _save(self, lease: _Held, checkpoint: Checkpoint, manifest: Manifest | None) -> None:
+        changed = {"checkpoint": packed(to_json(checkpoint))}
+        if manifest is not None:
+            changed["manifest"] = await asyncio.to_thread(lambda: packed(to_json(manifest)))  # may be MiB
+        room = GROWTH_BYTES if manifest is not None else 0  # the first save of a run: better refused now than later
+        check_size(self._place, lease.job, lease.owner, {**lease.kept, **changed}, room=room)
+        remove = [EXPIRES]
+        kept = dict(changed)
+        if checkpoint.complete and self.ttl_seconds is not None:
+            remove = []
+            changed[EXPIRES] = {"N": str(int(self._now().timestamp() + self.ttl_seconds))}
+        await self._write(lease, doing="saving the checkpoint", set=changed, remove=remove)
+        lease.kept |= kept
+
+    async def _forget(self, lease: _Held) -> None:
+        await self._write(lease, doing="deleting the job", remove=("checkpoint", "manifest", EXPIRES))
+
+    async def _release(self, lease: _Held) -> None:
+        await self._update(
+            key_of(lease.job),
+            doing="giving the lease back",
+            remove=("owner", "token"),
+            condition="#token = :token",
+            given={"token": {"S": lease.token}},
+        )
+
+    # --- requests ---
+
+    async def _write(
+        self, lease: _Held, *, doing: str, set: Mapping[str, Value] | None = None, remove: Collection[str] = ()
+    ) -> None:
+        """A holder's write. It has a number higher than all before it, so that none that was given up, and is still
+        on its way, can undo a later one."""
+        for _ in range(WRITES):
+            lease.beat += 1
+            beat: Value = {"N": str(lease.beat)}
+            done, item = await self._update(
+                key_of(lease.job),
+                doing=doing,
+                set={**(set or {}), "beat": beat, "heartbeat": {"S": self._now().isoformat()}},
+                remove=remove,
+                condition="#epoch = :epoch AND #token = :token AND #beat < :beat",
+                given={"epoch": {"N": str(lease.epoch)}, "token": {"S": lease.token}},
+            )
+            if done:
+                return
+            if not _is_of(item, lease):
+                holder = holder_of(item)
+                raise stale(lease.job, lease.epoch, f"now it is {holder}" if holder else "now nobody has it")
+            lease.beat = max(lease.beat, int(item["beat"]["N"]))  # this write's own first try, or one beside it
+        raise Doubt(f"{self._where(lease.job)}: {doing}: each try met another write of this run")
+
+    async def _update(
+        self,
+        key: str,
+        *,
+        doing: str,
+        condition: str,
+        set: Mapping[str, Value] | None = None,
+        remove: Collection[str] = (),
+        given: Mapping[str, Value] | None = None,
+    ) -> tuple[bool, Item]:
+        """One conditional UpdateItem: whether it was done, and the item as it is then (if done: what was set, and
+        when a lease was taken all of it)."""
+        values = {**(set or {}), **(given or {})}
+        expression = f"SET {', '.join(f'#{name} = :{name}' for name in set)}" if set else ""
+        if remove:
+            expression += f" REMOVE {', '.join(f'#{name}' for name in remove)}"
+        try:
+            answer = await self._call(
+                "update_item",
+                doing=doing,
+                action="dynamodb:UpdateItem",
+                passing={"ConditionalCheckFailedException"},
+                Key={KEY: {"S": key}},
+                UpdateExpression=expression.strip(),
+                ConditionExpression=condition,
+                ExpressionAttributeNames={
+                    f"#{name}": name for name in {*(set or ()), *remove, *re.findall(r"#(\w+)", condition)}
+                },
+                ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+                ReturnValues="ALL_NEW" if "owner" in (set or ()) else "NONE",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            return False, error.response.get("Item", {})
+        return True, answer.get("Attributes") or set or {}
+
+    async def _item(self, job: str, names: Collection[str]) -> Item:
+        await self._ready()
+        return await self._get(key_of(job), names)
+
+    async def _get(self, key: str, names: Collection[str]) -> Item:
+        answer = await self._call(
+            "get_item",
+            doing="reading it",
+            action="dynamodb:GetItem",
+            Key={KEY: {"S": key}},
+            ConsistentRead=True,
+            ProjectionExpression=", ".join(f"#{name}" for name in names),
+            ExpressionAttributeNames={f"#{name}": name for name in names},
+        )
+        item: Item = answer.get("Item", {})
+        return item
+
+    async def _call(
+        self, operation: str, *, doing: str, action: str, passing: Collection[str] = (), **parameters: Any
+    ) -> Any:
+        """An operation on the table. Raises what ``AwsClient.call`` does."""
+        if self._opened is None:
+            self._opened = AwsClient(
+                "dynamodb",
+                region=self._region,
+                endpoint_url=self._endpoint_url,
+                connect_seconds=CONNECT_SECONDS,
+                read_seconds=READ_SECONDS,
+            )
+        told = {"ResourceNotFoundException", "ValidationException"} - set(passing)
+        try:
+            return await self._opened.call(
+                operation,
+                doing=f"{self._place}: {doing}",
+                action=action,
+                resource=f"table {self.table}",
+                passing={*passing, *told},
+                TableName=self.table,
+                **parameters,
+            )
+        except ClientError as error:
+            if code_of(error) not in told:
+                raise
+            raise self._refused(error) from error
+
+    def _refused(self, error: ClientError) -> ConfigError:
+        message = error.response.get("Error", {}).get("Message", "")
+        if code_of(error) == "ResourceNotFoundException":
+            return ConfigError(f"{self._place} is not there, or not ready yet", hint=f"csv2kafka init {self._url}")
+        if "schema" in message:
+            return wrong_key(self._place, message)
+        if "size" in message:
+            return too_large(self._place, message)
+        return ConfigError(f"{self._place}: {message}")
+
+    def _status(self, item: Item) -> JobStatus:
+        key = item[KEY]["S"]
+        checkpoint = checkpoint_from_json(unpacked(item["checkpoint"]) or b"", where=self._where(key))
+        owner = item["owner"]["S"] if "owner" in item else None
+        return JobStatus(
+            checkpoint=checkpoint,
+            owner=owner,
+            lease_epoch=int(item["epoch"]["N"]),
+            heartbeat=datetime.fromisoformat(item["heartbeat"]["S"]) if owner is not None else None,
+        )
+
+    @property
+    def _url(self) -> str:
+        return f"dynamodb://{self.table}"
+
+    def _where(self, job: str) -> str:
+        return f"{self._place}, job {job!r}"
+
+
+def _is_of(item: Item, lease: _Held) -> bool:
+    return "owner" in item and item["token"]["S"] == lease.token

@@ -1,0 +1,116 @@
+"""Objects of a bucket, written only over the version that is expected there. ``s3`` keeps checkpoints in them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from csv2kafka.aws.client import AwsClient, code_of, explained
+from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS
+from csv2kafka.errors import ConfigError, Csv2KafkaError
+
+NOT_DONE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"})
+ABSENT = frozenset({"NoSuchKey", "404"})
+READING = "s3:GetObject, and s3:ListBucket (without it S3 does not say what is not there),"
+
+
+class Bucket:
+    """Its name, or an access point's ARN. Keys are whole; each body is small enough to be held."""
+
+    def __init__(self, name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
+        self.name = name
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._opened: AwsClient | None = None
+
+    def url(self, key: str) -> str:
+        return f"s3://{self.name}/{key}"
+
+    async def get(self, key: str) -> tuple[bytes | None, str | None]:
+        """An object's body and ETag; None if there is none."""
+        try:
+            answer = await self._call("get_object", key, action=READING, passing=ABSENT)
+        except ClientError:
+            return None, None
+        try:
+            async with asyncio.timeout(READ_SECONDS), answer["Body"] as stream:
+                return await stream.read(), answer["ETag"]
+        except Exception as error:
+            raise explained(error, doing=f"reading {self.url(key)}") from error
+
+    async def put_over(self, key: str, body: bytes, etag: str | None) -> str | None:
+        """The ETag of what was written over ``etag`` (None: where nothing stood); None if that does not stand there."""
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        try:
+            answer = await self._call(
+                "put_object",
+                key,
+                action="s3:PutObject",
+                passing=NOT_DONE,
+                Body=body,
+                ContentType="application/json",
+                **condition,
+            )
+        except ClientError:
+            return None
+        return str(answer["ETag"])
+
+    async def put_new(self, key: str, body: bytes) -> None:
+        """Write an object whose name was never used before."""
+        await self._call("put_object", key, action="s3:PutObject", Body=body, ContentType="application/json")
+
+    async def drop(self, key: str) -> None:
+        """Delete what nothing names any more; left there, it only takes room."""
+        with suppress(Csv2KafkaError):
+            await self._call("delete_object", key, action="s3:DeleteObject")
+
+    async def keys(self, prefix: str) -> AsyncIterator[str]:
+        more: dict[str, str] = {}
+        while True:
+            page = await self._call("list_objects_v2", None, action="s3:ListBucket", Prefix=prefix, **more)
+            for found in page.get("Contents", ()):
+                yield found["Key"]
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def _call(
+        self, operation: str, key: str | None, *, action: str, passing: Collection[str] = (), **parameters: Any
+    ) -> Any:
+        """An operation on an object (None: on the bucket). Raises what ``AwsClient.call`` does."""
+        if self._opened is None:
+            self._opened = AwsClient(
+                "s3",
+                region=self._region,
+                endpoint_url=self._endpoint_url,
+                connect_seconds=CONNECT_SECONDS,
+                read_seconds=READ_SECONDS,
+            )
+        where = self.url("" if key is None else key)
+        try:
+            return await self._opened.call(
+                operation,
+                doing=f"{where}: {operation.replace('_', ' ')}",
+                action=action,
+                resource=where,
+                passing={*passing, "NoSuchBucket"},
+                Bucket=self.name,
+                **({} if key is None else {"Key": key}),
+                **parameters,
+            )
+        except ClientError as error:
+            if code_of(error) != "NoSuchBucket":
+                raise
+            raise ConfigError(
+                f"s3://{self.name}: there is no such bucket", hint="make it, or give another one"
+            ) from error
+
+    async def close(self) -> None:
+        """Give back connections; the next use opens others."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
