@@ -1,5 +1,5 @@
 """The hot functions: find a record boundary, encode a chunk, digest and compare rows, pack and unpack Kafka
-record batches.
+record batches; and decompress deflate, which gzip is made of.
 
 This module is the only way to them: to the native implementation where it was built, else to the Python reference,
 which gives the same results, more slowly (see ``_choose``). The functions are pure: bytes, numbers and tuples in,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         BatchHeader,
         FirstRecord,
         Header,
+        Inflater,
         batch_header,
         crc32c,
         digest,
@@ -48,6 +49,7 @@ __all__ = [
     "BatchHeader",
     "FirstRecord",
     "Header",
+    "Inflater",
     "batch_header",
     "crc32c",
     "digest",

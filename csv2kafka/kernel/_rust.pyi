@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from typing_extensions import Buffer
 
+from csv2kafka.kernel._python.inflate import Stop
+
 Marks = tuple[int, int | None, int | None, int | None]
 Ends = Sequence[int]  # best as a buffer of native uint32
 Plain = tuple[Buffer, Ends, Buffer | None, Ends | None]  # values, their ends, keys, their ends
@@ -44,3 +46,9 @@ def pack_batch(rows: Rows | Plain, first: int, last: int, codec: int, level: int
 def unpack_records(
     batch: Buffer, start: int, codec: int, count: int, limit: int
 ) -> tuple[Rows, bytes, list[int], list[int], list[tuple[int, list[tuple[bytes, bytes | None]]]]]: ...
+
+class Inflater:
+    """A raw deflate stream."""
+
+    def __init__(self, window: bytes | None = None) -> None: ...
+    def inflate(self, data: bytes, start: int, limit: int, to_boundary: bool = False) -> tuple[bytes, int, Stop]: ...

@@ -16,6 +16,7 @@ use crate::dialect::Dialect;
 use crate::encode::{self, Task};
 use crate::given::{cells, Given, Input};
 use crate::held::{Column, Held, Selection};
+use crate::inflate::{Stop, Stream};
 use crate::pack::{self, Body, HEADER_BYTES};
 use crate::pool::Pooled;
 use crate::{compare, digest as hash, unpack};
@@ -289,11 +290,51 @@ fn unpack_records<'py>(
     Ok((Rows(unpacked.rows), deltas, unpacked.null_keys, unpacked.null_values, headers.collect()))
 }
 
+/// A raw deflate stream; `window` stands before it.
+#[pyclass]
+pub struct Inflater(Stream);
+
+#[pymethods]
+impl Inflater {
+    #[new]
+    #[pyo3(signature = (window=None))]
+    fn new(window: Option<&[u8]>) -> PyResult<Self> {
+        let stream = Stream::new(window.unwrap_or_default());
+        stream.map(Self).ok_or_else(|| PyValueError::new_err("a window that cannot be one"))
+    }
+
+    /// At most `limit` bytes, how many of `data` from `start` on were used, and why it stopped.
+    #[pyo3(signature = (data, start, limit, to_boundary=false))]
+    fn inflate<'py>(
+        &mut self,
+        data: &Bound<'py, PyBytes>,
+        start: usize,
+        limit: usize,
+        to_boundary: bool,
+    ) -> PyResult<(Bound<'py, PyBytes>, usize, &'static str)> {
+        let py = data.py();
+        let data = data.as_bytes().get(start..).unwrap_or_default();
+        let (mut used, mut made, mut stop) = (0, 0, Stop::More);
+        let out = PyBytes::new_with(py, limit, |out| {
+            (used, made, stop) = py.detach(|| self.0.run(data, out, to_boundary));
+            Ok(())
+        })?;
+        let out = if made == limit { out } else { PyBytes::new(py, &out.as_bytes()[..made]) };
+        let why = match stop {
+            Stop::More => "more",
+            Stop::Boundary => "boundary",
+            Stop::End => "end",
+            Stop::Damage => "damage",
+        };
+        Ok((out, used, why))
+    }
+}
+
 #[pymodule]
 mod _rust {
     #[pymodule_export]
     use super::{
         checksum, digest, encode_json, encode_raw, equal_rows, find_boundary, find_boundary_exact, pack_batch,
-        unpack_records, Malformed, Rows, TooLong, Undecodable,
+        unpack_records, Inflater, Malformed, Rows, TooLong, Undecodable,
     };
 }

@@ -5,6 +5,7 @@ from csv2kafka.kernel._native.checksum import crc32c
 from csv2kafka.kernel._native.compare import equal_rows
 from csv2kafka.kernel._native.digest import digest
 from csv2kafka.kernel._native.encode import encode_json, encode_raw
+from csv2kafka.kernel._native.inflate import Inflater
 from csv2kafka.kernel._native.pack import pack_batch, stamp
 from csv2kafka.kernel._native.unpack import unpack_batch
 
@@ -32,6 +33,7 @@ __all__ = [
     "BatchHeader",
     "FirstRecord",
     "Header",
+    "Inflater",
     "batch_header",
     "crc32c",
     "digest",

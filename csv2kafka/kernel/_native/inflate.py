@@ -1,0 +1,7 @@
+"""Raw deflate, which gzip is made of."""
+
+from __future__ import annotations
+
+from csv2kafka.kernel import _rust
+
+Inflater = _rust.Inflater
