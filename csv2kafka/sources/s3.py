@@ -1,0 +1,309 @@
+"""Objects in S3: a key, a prefix, a glob of keys, or several of them, one after another in the order given.
+
+Each object is pinned by its VersionId where the bucket keeps versions, else by its ETag, which goes with every read
+as If-Match. So what is read is the version the job began with, or the read is refused: of a version that was
+replaced the rest can still be read, of an object that is not versioned nothing more. Ranges that break are taken up
+again at the byte where they broke (``ranges``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from typing import Any
+
+from attrs import frozen
+from botocore.exceptions import ClientError
+
+from csv2kafka.aws.client import EXPIRED, FAILURES, code_of
+from csv2kafka.errors import ConfigError, Doubt, StateContradiction
+from csv2kafka.model import SourceObject
+from csv2kafka.sources.ranges import RangeSettings, Read, read_ranges
+from csv2kafka.sources.s3_errors import CHANGED, MISSING, NO_RANGE, REFUSED, all_of, changed, client_for, gone, told
+from csv2kafka.sources.s3_settings import s3_settings
+from csv2kafka.sources.s3_urls import S3Url, named_by, parse
+
+PINNED_AT_ONCE = 16
+
+
+@frozen(kw_only=True)
+class _Pin:
+    """What a version's text says. One of the two is empty."""
+
+    version_id: str = ""
+    etag: str = ""
+
+    @classmethod
+    def of(cls, version: str) -> _Pin:
+        kind, _, value = version.partition("=")
+        return cls(version_id=value) if kind == "versionId" else cls(etag=value)
+
+    def __str__(self) -> str:
+        return f"versionId={self.version_id}" if self.version_id else f"etag={self.etag}"
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """That make a request be of this version only."""
+        return {"VersionId": self.version_id} if self.version_id else {"IfMatch": self.etag}
+
+    @property
+    def action(self) -> str:
+        """The IAM permission to read it."""
+        return "s3:GetObjectVersion" if self.version_id else "s3:GetObject"
+
+
+@frozen(kw_only=True)
+class _Described:
+    """What S3 says of an object. ``version_id`` is empty where its bucket keeps no versions."""
+
+    size: int
+    etag: str
+    version_id: str
+
+    @property
+    def pin(self) -> _Pin:
+        return _Pin(version_id=self.version_id) if self.version_id else _Pin(etag=self.etag)
+
+
+class S3Source:
+    """The objects that ``urls`` name; ``options`` as in ``s3_settings.OPTIONS``.
+
+    ``s3://BUCKET/PREFIX/`` gives the objects directly under it, those excepted whose names begin with ``.`` or
+    ``_``. A glob gives the keys it matches (``**`` for any depth). Both in natural order: ``part-2.csv`` before
+    ``part-10.csv``. A key that exists is taken as it stands, even with ``*`` or ``[`` in it. Memory: ``parallel``
+    ranges of ``range_bytes`` (4 × 8 MiB), and a block or two.
+    """
+
+    def __init__(self, *urls: str, draw: Callable[[], float] = random.random, **options: Any) -> None:
+        self._urls: list[S3Url] = []
+        problems: list[str] = [] if urls else ["SOURCE: no object is named"]
+        for url in urls:
+            try:
+                self._urls.append(parse(url))
+            except ValueError as error:
+                problems.append(f"SOURCE {url!r}: {error}")
+        try:
+            self._settings = s3_settings(options)
+        except ConfigError as error:
+            problems.extend(error.problems)
+        if problems:
+            raise ConfigError(*problems)
+        values = self._settings.values
+        self._ranges = RangeSettings(
+            range_bytes=values["range_bytes"],
+            parallel=values["parallel"],
+            attempts=values["max_attempts"],
+            stall_seconds=values["read_timeout"],
+            draw=draw,
+        )
+        self._client = client_for(self._settings)
+        self._used: Any = None  # the client that was opened last
+        self._proved: set[SourceObject] = set()
+
+    @property
+    def uri(self) -> str:
+        """What was asked for; several separated by spaces."""
+        return " ".join(map(str, self._urls))
+
+    async def objects(self) -> AsyncIterator[SourceObject]:
+        """The objects in reading order. ConfigError names all that is wrong; Doubt where S3 cannot answer now."""
+        urls = await all_of([self._keys(url) for url in self._urls])
+        found: dict[S3Url, S3Url] = {}
+        twice = []
+        for asked, named in zip(self._urls, urls, strict=True):
+            for url in named:
+                if url in found:
+                    twice.append(
+                        f"SOURCE {str(asked)!r}: {url} is in {str(found[url])!r} already, and would come twice"
+                    )
+                found[url] = asked
+        if twice:
+            raise ConfigError(*twice)
+        few = asyncio.Semaphore(PINNED_AT_ONCE)
+        for obj in await all_of([self._pinned(url, few) for url in found]):
+            yield obj
+
+    async def read(self, obj: SourceObject, offset: int) -> AsyncIterator[bytes]:
+        """Blocks of 1 to 4 MiB from ``offset`` on, by ranges, several on their way at once.
+
+        Raises SourceChanged where S3 no longer has that version, at the end at the latest; NotAuthorized; Doubt when
+        a range could not be had after some attempts.
+        """
+        if obj.size is None or offset > obj.size:
+            raise StateContradiction(
+                f"{obj.uri}: asked to go on at byte {offset}, but it has {obj.size}",
+                hint="the checkpoint is not of this object: --restart begins at row 0",
+            )
+
+        def opening(first: int, end: int) -> AbstractAsyncContextManager[Read]:
+            return self._opened(obj, first, end)
+
+        blocks = read_ranges(opening, offset, obj.size, of=f"reading {obj.uri}", settings=self._ranges)
+        async with aclosing(blocks):
+            async for block in blocks:
+                yield block
+        await self._look(obj)
+
+    async def confirm(self, obj: SourceObject) -> None:
+        """SourceChanged if it is no longer that version. Asks nothing where a read was answered: S3 compared."""
+        if obj not in self._proved:
+            await self._look(obj)
+
+    async def finish(self, objects: Sequence[SourceObject], after: str) -> None:
+        """What ``--after`` asks for; see ``s3_after.finish``."""
+        from csv2kafka.sources import s3_after  # late, because few runs ask for it
+
+        await s3_after.finish(self._client, self._settings, self._urls, objects, after)
+
+    async def close(self) -> None:
+        """Give back connections; the next use opens others."""
+        await self._client.close()
+
+    async def _keys(self, url: S3Url) -> list[S3Url]:
+        """The keys that one of the URLs names."""
+        if not url.is_prefix and (not url.is_glob or await self._is_there(url)):
+            return [url]
+        keys: list[str] = []
+        more: dict[str, str] = {} if url.is_glob else {"Delimiter": "/"}
+        while True:
+            page = await self._ask("list_objects_v2", url, "s3:ListBucket", Prefix=url.fixed, **more)
+            keys.extend(each["Key"] for each in page.get("Contents", ()))
+            if not page.get("IsTruncated"):
+                break
+            more["ContinuationToken"] = page["NextContinuationToken"]
+        if found := named_by(url, keys):
+            return [S3Url(url.bucket, key) for key in found]
+        if url.is_glob:
+            raise ConfigError(f"SOURCE {str(url)!r}: no key matches")
+        below = bool(page.get("CommonPrefixes"))
+        raise ConfigError(
+            f"SOURCE {str(url)!r}: no objects are directly under it"
+            + (f" (what is deeper is not looked into: {url}**/*.csv would)" if below else "")
+        )
+
+    async def _is_there(self, url: S3Url) -> bool:
+        try:
+            await self._described(url, "s3:GetObject", passing=MISSING | REFUSED)
+        except ClientError:
+            return False  # or it may not be asked for; the listing tells
+        return True
+
+    async def _pinned(self, url: S3Url, few: asyncio.Semaphore) -> SourceObject:
+        """The object as it is now. ConfigError if it is not there or cannot be read."""
+        async with few:
+            try:
+                said = await self._described(url, "s3:GetObject", passing=MISSING)
+            except ClientError as error:
+                raise ConfigError(f"SOURCE {str(url)!r}: no such object{await self._meant(url)}") from error
+        return SourceObject(uri=str(url), size=said.size, version=str(said.pin))
+
+    async def _meant(self, url: S3Url) -> str:
+        """What else there is where an object is not: ``; …`` or nothing."""
+        try:
+            page = await self._ask("list_objects_v2", url, "s3:ListBucket", Prefix=f"{url.key}/", MaxKeys=1)
+        except ConfigError:
+            return ""
+        return f"; did you mean what is under {url}/?" if page.get("Contents") else ""
+
+    async def _described(self, url: S3Url, action: str, passing: Collection[str] = (), **version: str) -> _Described:
+        """The object's version and size, from its first byte: unlike to a HEAD, S3 answers why it refuses."""
+        try:
+            answer = await self._ask(
+                "get_object",
+                url,
+                action,
+                passing=NO_RANGE | frozenset(passing),
+                Key=url.key,
+                Range="bytes=0-0",
+                **version,
+                **self._settings.of_content,
+            )
+            with suppress(*FAILURES):  # the byte itself is not wanted, but a body that was read leaves its connection
+                await answer["Body"].read()
+            size = _size(url, answer)
+        except ClientError as error:
+            if code_of(error) not in NO_RANGE:
+                raise
+            answer = await self._ask(
+                "head_object", url, action, passing=passing, Key=url.key, **version, **self._settings.of_content
+            )
+            size = answer["ContentLength"]
+        version_id = answer.get("VersionId", "null")  # what was put before versions were kept has "null"
+        return _Described(size=size, etag=answer["ETag"], version_id="" if version_id == "null" else version_id)
+
+    async def _look(self, obj: SourceObject) -> None:
+        """SourceChanged unless the pinned version is there."""
+        url, pin = parse(obj.uri), _Pin.of(obj.version)
+        try:
+            if pin.version_id:
+                await self._described(url, pin.action, MISSING, VersionId=pin.version_id)
+                return
+            said = await self._described(url, pin.action, MISSING)
+        except ClientError as error:
+            raise gone(obj.uri, obj.version) from error
+        if said.etag != pin.etag:
+            raise changed(obj.uri, obj.version, str(said.pin))
+
+    @asynccontextmanager
+    async def _opened(self, obj: SourceObject, first: int, end: int) -> AsyncIterator[Read]:
+        """A range's body. Every failure, also amid the body, is raised as this package's error."""
+        url, pin, doing = parse(obj.uri), _Pin.of(obj.version), f"reading {obj.uri}"
+        try:
+            answer = await self._ask(
+                "get_object",
+                url,
+                pin.action,
+                passing=CHANGED | MISSING | NO_RANGE,
+                doing=doing,
+                Key=url.key,
+                Range=f"bytes={first}-{end - 1}",
+                **pin.parameters,
+                **self._settings.of_content,
+            )
+            found, expected = answer.get("ContentRange"), f"bytes {first}-{end - 1}/{obj.size}"
+            try:
+                if found != expected:
+                    raise Doubt(f"{doing}: expected the range {expected}, found {found or 'an answer without one'}")
+                self._proved.add(obj)
+                yield answer["Body"].read
+            finally:
+                answer["Body"].close()
+        except ClientError as error:
+            await self._look(obj)
+            raise Doubt(f"{doing}: S3 answered {code_of(error)}, but that version is there") from error
+        except FAILURES as error:
+            raise told(error, url, pin.action, doing) from error
+
+    async def _ask(
+        self,
+        operation: str,
+        url: S3Url,
+        action: str,
+        *,
+        doing: str = "",
+        passing: Collection[str] = (),
+        **parameters: Any,
+    ) -> Any:
+        """The answer, or an error that says what was done (``SOURCE …``) and the permission that is missing."""
+        client: Any = None
+        try:
+            client = self._used = await self._client.raw()
+            return await getattr(client, operation)(Bucket=url.bucket, **self._settings.of_requests, **parameters)
+        except FAILURES as error:
+            if isinstance(error, ClientError) and code_of(error) in passing:
+                raise
+            if isinstance(error, ClientError) and code_of(error) in EXPIRED and client is self._used:
+                self._used = None  # only one of the ranges that are refused together does this
+                await self._client.close()  # the next finds credentials anew: those in files may have been renewed
+            raise told(error, url, action, doing or f"SOURCE {str(url)!r}") from error
+
+
+def _size(url: S3Url, answer: Mapping[str, Any]) -> int:
+    """The object's, from the answer to a request for its first byte."""
+    if "ContentRange" in answer:
+        return int(answer["ContentRange"].rpartition("/")[2])
+    if answer["ContentLength"]:
+        raise ConfigError(f"SOURCE {str(url)!r}: the server gives no ranges, which a run needs to go on after a stop")
+    return 0
