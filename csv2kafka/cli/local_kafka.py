@@ -128,7 +128,9 @@ class LocalKafka:
     settings, over the ones here. ``listeners``: further ones, name → security protocol (``{"TLS": "SSL"}``);
     ``address(name)`` tells where they are. ``advertised``: listener name → ``host:port`` that clients are sent
     to instead, such as a proxy's. ``scram_users``: name → password, for SCRAM-SHA-256 and -512.
-    ``say``: told what takes long. Raises Unreachable, with the end of the log, if it does not come up.
+    ``cluster_id``: of the cluster it is to be a part of (``config`` names the others). ``classes``: a folder of Java
+    classes that ``config`` names. ``say``: told what takes long. Raises Unreachable, with the end of the log, if it
+    does not come up.
     """
 
     def __init__(
@@ -140,6 +142,8 @@ class LocalKafka:
         listeners: Mapping[str, str] | None = None,
         advertised: Mapping[str, str] | None = None,
         scram_users: Mapping[str, str] | None = None,
+        cluster_id: str = "",
+        classes: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.directory = directory
@@ -148,6 +152,8 @@ class LocalKafka:
         self._advertised = dict(advertised or {})
         self._config = dict(config or {})
         self._scram_users = dict(scram_users or {})
+        self._cluster_id = cluster_id or new_cluster_id()
+        self._classes = classes
         self._say = say
         self._ports = dict(zip(self._protocols, _free_ports(len(self._protocols)), strict=True))
         if port:
@@ -220,7 +226,7 @@ class LocalKafka:
         (self.directory / "log4j2.properties").write_text(LOG_CONFIG)
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
         if not (self.directory / "data" / "meta.properties").exists():
-            command = [*self._java("kafka.tools.StorageTool", "format"), "-t", _new_cluster_id(), "-c", str(properties)]
+            command = [*self._java("kafka.tools.StorageTool", "format"), "-t", self._cluster_id, "-c", str(properties)]
             for name, password in self._scram_users.items():
                 for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
                     command += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
@@ -249,7 +255,8 @@ class LocalKafka:
             raise Unreachable("there is no java to run Kafka with", hint=f"install Java {JAVA_VERSION} or later")
         options = [*JVM_OPTIONS, f"-Djava.io.tmpdir={self.directory / 'tmp'}"]
         options += [f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}"]
-        return [program, *options, "-cp", f"{fetch_jars(self._say)}/*", main, *arguments]
+        classpath = [f"{fetch_jars(self._say)}/*", *([str(self._classes)] if self._classes else [])]
+        return [program, *options, "-cp", os.pathsep.join(classpath), main, *arguments]
 
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None
@@ -345,7 +352,7 @@ def _tail(path: Path) -> str:
         return file.read().decode(errors="replace").strip()
 
 
-def _new_cluster_id() -> str:
+def new_cluster_id() -> str:
     """A UUID as Kafka writes it; never with a leading dash, which its tools take for an option."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -44,6 +44,9 @@ CLOSE_SECONDS = 1.0
 # spread over a tenth of it, as Kafka's own clients spread them.
 LOGIN_AGAIN = (0.85, 0.95)
 LOGINS_APART_SECONDS = 1.0  # brokers refuse a second one within a second
+# OAUTHBEARER: why a token is refused comes in an answer without an error; heard, the broker sends the error
+# (RFC 7628, 3.2.3). aiokafka takes the first for a yes.
+_HEARD = b"\x01"
 
 _SIZE = struct.Struct(">i")
 # What opening a connection, or an answer on it, fails with when it is not a mistake in the program. ValueError:
@@ -148,6 +151,11 @@ class Connection(AIOKafkaConnection):
                 hint="Kafka 2.8 to 4.x is needed",
             )
 
+    def certificate(self) -> dict[str, Any]:
+        """The broker's, as ``ssl.SSLSocket.getpeercert`` has it; empty without TLS, or where it was not verified."""
+        secured = None if self._writer is None else self._writer.get_extra_info("ssl_object")
+        return (secured.getpeercert() if secured is not None else None) or {}
+
     async def answer(self, posted: Answer, kind: type[R]) -> R:
         """Wait for it. Doubt if the connection is cut, or nothing at all came from it for the time allowed.
 
@@ -223,6 +231,8 @@ class Connection(AIOKafkaConnection):
                 raise for_code(said.error_code)(said.error_message)
             lifetime_ms = said.session_lifetime_ms
             step = await steps.step(said.auth_bytes)
+            if step is None and self._sasl_mechanism == "OAUTHBEARER" and said.auth_bytes:
+                step = _HEARD, True
         self._logged_in(sent_at, lifetime_ms / 1000)
 
     async def _first_step(self, steps: Any) -> Any:
