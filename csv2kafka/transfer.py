@@ -37,7 +37,7 @@ from csv2kafka.model import (
     Target,
 )
 from csv2kafka.protocols import Job, SinkSession
-from csv2kafka.reading import Encoded, Reading, read_rows
+from csv2kafka.reading import Encoded, Reading, bytes_before, read_rows
 
 EVENT_SOURCES = 1000
 
@@ -295,7 +295,8 @@ class Transfer:
             self.holding.tell(checkpoint)
         elif self.holding is not None:
             await self.holding.settle(checkpoint)
-        self.emit(Committed(checkpoint=checkpoint, seconds=loop.time() - started))
+        passed = bytes_before(self.objects, checkpoint.position)
+        self.emit(Committed(checkpoint=checkpoint, seconds=loop.time() - started, source_bytes=passed))
 
 
 @define(eq=False)

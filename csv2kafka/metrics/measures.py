@@ -13,7 +13,6 @@ from csv2kafka.model import (
     Committed,
     Event,
     LeaseRenewed,
-    Progressed,
     SessionOpened,
     Started,
     StoreAway,
@@ -68,8 +67,7 @@ class Measures:
     complete: bool = False
     _total_bytes: int | None = None
     _start: Checkpoint | None = None
-    _start_bytes: int = 0  # of the objects' own bytes, as are the next two
-    _read_bytes: int = 0
+    _start_bytes: int = 0  # of the objects' own bytes, as are the next
     _committed_bytes: int = 0
     _renewed_at: float | None = None
 
@@ -79,13 +77,10 @@ class Measures:
             self.job, self.run_id, self._total_bytes = event.job, event.run_id, event.total_bytes
         elif isinstance(event, SessionOpened):
             self.sessions += 1
-            self._read_bytes = event.source_bytes
-            self._committed(event.checkpoint)
-        elif isinstance(event, Progressed):
-            self._read_bytes = event.source_bytes
+            self._committed(event.checkpoint, event.source_bytes)
         elif isinstance(event, Committed):
             self.commit_seconds.observe(event.seconds)
-            self._committed(event.checkpoint)
+            self._committed(event.checkpoint, event.source_bytes)
         elif isinstance(event, Waiting):
             self.retries += 1
         elif isinstance(event, LeaseRenewed):
@@ -95,7 +90,7 @@ class Measures:
 
     @property
     def source_bytes(self) -> int:
-        """The objects' own bytes committed by this run. A commit amid a chunk counts with the chunk's end."""
+        """The objects' own bytes committed by this run."""
         return self._committed_bytes - self._start_bytes
 
     @property
@@ -112,11 +107,11 @@ class Measures:
         """Seconds since the lease was renewed."""
         return None if self._renewed_at is None else max(0.0, self.clock() - self._renewed_at)
 
-    def _committed(self, point: Checkpoint) -> None:
+    def _committed(self, point: Checkpoint, source_bytes: int) -> None:
         """``point`` is durable. That of a new session also counts commits whose answers were lost."""
         self.job = self.job or point.job
-        # Where an object is compressed, what is passed may fall short of its end.
-        passed = self._total_bytes if point.complete and self._total_bytes is not None else self._read_bytes
+        # A compressed object is resumed from before the commit, and so even at its end.
+        passed = self._total_bytes if point.complete and self._total_bytes is not None else source_bytes
         if self._start is None:
             self._start, self._start_bytes = point, passed
         start = self._start

@@ -43,10 +43,12 @@ class Progressed:
 
 @frozen(kw_only=True)
 class Committed:
-    """Durable up to ``checkpoint``; ``seconds`` is how long the commit took."""
+    """Durable up to ``checkpoint``; ``seconds`` is how long the commit took. ``source_bytes``: of all objects' own
+    bytes, those before it."""
 
     checkpoint: Checkpoint
     seconds: float
+    source_bytes: int = 0
 
 
 @frozen(kw_only=True)
