@@ -8,6 +8,7 @@ and the caller's way to recover.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from typing import Any
@@ -143,7 +144,11 @@ class AwsClient:
                 for described in ("service-2", "endpoint-rule-set-1"):
                     await asyncio.to_thread(loader.load_service_model, self._service, described)
                 client = session.create_client(
-                    self._service, region_name=self._region, endpoint_url=self._endpoint_url, config=self._config
+                    self._service,
+                    # Set in Lambda, ECS and Batch, and by all SDKs but botocore, which knows AWS_DEFAULT_REGION alone.
+                    region_name=self._region or os.environ.get("AWS_REGION"),
+                    endpoint_url=self._endpoint_url,
+                    config=self._config,
                 )
                 self._client = await self._opened.enter_async_context(client)
             return self._client
