@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from csv2kafka.model import Committed, Event, Progressed, RowRefused, SessionOpened, Started, Waiting
+from csv2kafka.model import Committed, Event, Progressed, SessionOpened, Started, Waiting
 
 WINDOW_SECONDS = 15.0
 SAMPLE_SECONDS = 0.1  # small chunks come oftener
@@ -34,7 +34,7 @@ class Tally:
     _samples: deque[tuple[float, int, int]] = field(factory=lambda: deque(maxlen=_WINDOW_SAMPLES))
 
     def add(self, event: Event) -> None:
-        """Take an event in."""
+        """Take an event in. Of some there is nothing to be shown."""
         if isinstance(event, Started):
             self.job, self.objects, self.total_bytes = event.job, event.objects, event.total_bytes
         elif isinstance(event, SessionOpened):
@@ -54,8 +54,6 @@ class Tally:
             self.committed_rows, self.committed_at = event.checkpoint.counts.rows, self.clock()
         elif isinstance(event, Waiting):
             self.waiting, self.waiting_since = event, self.clock()
-        else:
-            assert isinstance(event, RowRefused)
 
     @property
     def moving(self) -> bool:

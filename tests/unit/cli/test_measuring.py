@@ -18,7 +18,7 @@ from csv2kafka import metrics
 from csv2kafka.cli import progress
 from csv2kafka.errors import BadRow
 from csv2kafka.metrics import EmfMetrics
-from csv2kafka.model import Started
+from csv2kafka.model import LeaseRenewed, Started, StoreAway
 from csv2kafka.model.report import Report
 from tests.unit.cli.conftest import COMPLETE, Command, FakePipeline
 from tests.unit.cli.test_run import narrate
@@ -53,6 +53,23 @@ def test_a_run_that_fails_writes_its_last_line(command: Command, tmp_path: Path)
     command.work = refuse
     assert command.run("--metrics", f"emf:{tmp_path / 'm'}").code == 65
     assert_emf((tmp_path / "m").read_text())
+
+
+@pytest.mark.parametrize("progress", ["rich", "plain", "json", "none"])
+def test_the_lease_and_the_store(command: Command, tmp_path: Path, progress: str) -> None:
+    """Told of by events that no display has much to say about."""
+
+    async def renew(pipeline: FakePipeline) -> Report:
+        pipeline.emit(Started(job="orders", run_id="r1", objects=1, total_bytes=5000))
+        pipeline.emit(LeaseRenewed(epoch=1))
+        pipeline.emit(StoreAway(reason="throttled"))
+        return COMPLETE
+
+    command.work = renew
+    outcome = command.run("--metrics", f"emf:{tmp_path / 'm'}", "--progress", progress)
+    assert outcome.code == 0, outcome.err
+    line = assert_emf((tmp_path / "m").read_text())
+    assert (0 <= line["LeaseAgeSeconds"] < 60, line["StoreFailures"]) == (True, 1)
 
 
 def test_time_passes_without_events(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
