@@ -30,6 +30,7 @@ COMMANDS = {
     "preview": ("csv2kafka.cli.preview", "Show what the first rows become. Writes nothing anywhere."),
     "verify": ("csv2kafka.cli.verify", "Prove that the topic holds exactly the rows of the CSV, in order."),
     "status": ("csv2kafka.cli.status", "Show jobs and how far they are."),
+    "init": ("csv2kafka.cli.init", "Make a checkpoint store, or see that it can be used."),
     "demo": ("csv2kafka.cli.demo_command", "See it survive a kill: a CSV, a broker, SIGKILL, and the proof."),
 }
 

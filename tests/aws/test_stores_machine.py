@@ -1,0 +1,67 @@
+"""Two owners of one job in DynamoDB and in S3, under any sequence of events: the laws of ``test_stores.Leases``."""
+
+from __future__ import annotations
+
+import uuid
+
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from csv2kafka.checkpoints.dynamodb import DynamoDBStore
+from csv2kafka.checkpoints.s3 import S3Store
+from csv2kafka.protocols import CheckpointStore
+from tests.aws.conftest import Aws
+from tests.aws.stores import requests_take_no_time
+from tests.properties.test_stores import Leases
+
+
+class AwsLeases(Leases):
+    """At most one can save at a time, epochs rise, what was saved last is loaded, a lost lease saves nothing."""
+
+    def make(self, corner: str) -> CheckpointStore:
+        """One of the stores of this example."""
+        raise NotImplementedError
+
+    def open_stores(self) -> dict[str, CheckpointStore]:
+        corner = uuid.uuid4().hex
+        return {owner: self.make(corner) for owner in "ab"}
+
+    def teardown(self) -> None:
+        if hasattr(self, "runner"):
+            for context, _ in [*self.held.values(), *self.dead]:
+                self.run(context.__aexit__(None, None, None))
+            self.held, self.dead = {}, []
+            for store in self.stores.values():
+                self.run(store.close())
+        super().teardown()
+
+
+def test_dynamodb(aws: Aws) -> None:
+    class Machine(AwsLeases):
+        def make(self, corner: str) -> CheckpointStore:
+            return DynamoDBStore(corner)
+
+        def open_stores(self) -> dict[str, CheckpointStore]:
+            stores = super().open_stores()
+            self.run(create(stores["a"]))
+            return stores
+
+    run(Machine)
+
+
+def test_s3(aws: Aws, bucket: str) -> None:
+    class Machine(AwsLeases):
+        def make(self, corner: str) -> CheckpointStore:
+            return S3Store(bucket, corner)
+
+    run(Machine)
+
+
+async def create(store: CheckpointStore) -> None:
+    assert isinstance(store, DynamoDBStore)
+    await store.create()
+
+
+def run(machine: type[AwsLeases]) -> None:
+    with requests_take_no_time():
+        run_state_machine_as_test(machine, settings=settings(max_examples=8, stateful_step_count=20, deadline=None))
