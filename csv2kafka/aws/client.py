@@ -145,7 +145,7 @@ class AwsClient:
                     await asyncio.to_thread(loader.load_service_model, self._service, described)
                 client = session.create_client(
                     self._service,
-                    # Set in Lambda, ECS and Batch, and by all SDKs but botocore, which knows AWS_DEFAULT_REGION alone.
+                    # What Lambda, ECS and Batch set, and SDKs read; but botocore knows AWS_DEFAULT_REGION alone.
                     region_name=self._region or os.environ.get("AWS_REGION"),
                     endpoint_url=self._endpoint_url,
                     config=self._config,

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -174,3 +175,59 @@ def test_tasks_left_behind_are_cancelled() -> None:
 
     run_until_signalled(work)
     assert ended == [True]
+
+
+def test_a_notice_stops_the_work_as_a_signal_does() -> None:
+    said: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            said.append("let go")
+
+    async def notice() -> str:
+        await asyncio.sleep(0.01)
+        return "the machine goes"
+
+    with pytest.raises(Signalled, match=r"^stopped because the machine goes\n  → do that$"):
+        run_until_signalled(work, on_stop=lambda: said.append("stopping"), hint="do that", notice=notice)
+    assert said == ["stopping", "let go"]
+
+
+async def nothing_to_watch() -> str | None:
+    return None
+
+
+async def broken_watch() -> str | None:
+    raise ValueError("a bug in it")
+
+
+async def long_watch() -> str | None:
+    await asyncio.sleep(60)
+    return "too late"
+
+
+@pytest.mark.parametrize("notice", [nothing_to_watch, broken_watch, long_watch])
+def test_a_watch_that_finds_nothing_stops_nothing(
+    notice: Callable[[], Coroutine[Any, Any, str | None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> str:
+        await asyncio.sleep(0.05)
+        return "done"
+
+    assert run_until_signalled(work, notice=notice) == "done"
+    assert ("a bug in it" in caplog.text) == (notice is broken_watch)
+
+
+def test_what_does_not_let_go_after_a_notice_is_ended_too() -> None:
+    noticed = """
+async def notice():
+    return "the machine goes"
+run_until_signalled = signals.run_until_signalled
+signals.run_until_signalled = lambda *args, **more: run_until_signalled(*args, notice=notice, **more)
+"""
+    with started(noticed + STUBBORN, bound=0.3) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 75
+    assert "ended; do that" in err
