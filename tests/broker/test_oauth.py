@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from aiokafka.abc import AbstractTokenProvider
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 from aws_msk_iam_sasl_signer import MSKAuthTokenProvider
 
 from csv2kafka.cli.local_kafka import LocalKafka, fetch_jars
@@ -33,6 +33,7 @@ from csv2kafka.sources.local import LocalSource
 from csv2kafka.testing import MemoryStore
 from tests.certificates import Authority
 from tests.conftest import need_local_kafka
+from tests.faults.installed import Installed
 from tests.reading import read_partition
 
 ROWS = 300
@@ -113,6 +114,12 @@ def compiled(source: Path, directory: Path) -> Path | None:
     return directory
 
 
+def in_aws(monkeypatch: pytest.MonkeyPatch, region: str = "eu-west-1") -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    monkeypatch.setenv("AWS_REGION", region)
+
+
 class Tokens(AbstractTokenProvider):
     """Unsigned tokens that live for a few seconds. ``made``: how many."""
 
@@ -144,7 +151,7 @@ class Watched:
     """What a run told: its sessions, and what broke them."""
 
     sessions: int = 0
-    broken: list[str] = []
+    broken: list[str] = Factory(list)
 
     def __call__(self, event: Event) -> None:
         self.sessions += isinstance(event, SessionOpened)
@@ -182,9 +189,7 @@ async def test_a_session_outlives_its_logins(
     secured: Secured, tmp_path: Path, logins: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All at once, since each takes half a minute."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    in_aws(monkeypatch)
     monkeypatch.setattr(MSKAuthTokenProvider, "DEFAULT_TOKEN_EXPIRY_SECONDS", int(TOKEN_SECONDS))
     runs = {
         "token": secured.settings("TOKEN", "OAUTHBEARER", sasl_oauth_token_provider=Tokens()),
@@ -211,7 +216,7 @@ async def test_a_session_outlives_its_logins(
 
 async def test_a_token_the_broker_refuses_ends_the_run(secured: Secured) -> None:
     settings = secured.settings("TOKEN", "OAUTHBEARER", sasl_oauth_token_provider=Tokens(seconds=-1))
-    with pytest.raises(NotAuthorized, match="SASL: the broker refused to let us in: .*invalid_token") as caught:
+    with pytest.raises(NotAuthorized, match=r"SASL: the broker refused to let us in: .*invalid_token") as caught:
         async with broker_factory(settings)():
             pass
     assert "has not expired" in caught.value.hint
@@ -244,12 +249,24 @@ async def test_another_user_may_not_take_over_a_connection(secured: Secured) -> 
 
 
 @pytest.mark.skipif(shutil.which("javac") is None, reason="needs a Java compiler")
-async def test_msk_refuses_a_token_for_another_region(secured: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_REGION", "eu-west-2")
-    with pytest.raises(NotAuthorized, match="the broker refused to let us in") as caught:
-        async with broker_factory(secured.settings("MSK", "AWS_MSK_IAM"))():
-            pass
-    assert "kafka-cluster:Connect" in caught.value.hint
-    assert "AWS_REGION" in caught.value.hint
+@pytest.mark.parametrize(("region", "code"), [("eu-west-1", 0), ("eu-west-2", 2)])
+def test_the_command_logs_in_as_aws_role(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: str, code: int
+) -> None:
+    """By its environment alone; a token for another region is refused."""
+    in_aws(monkeypatch, region)
+    source = tmp_path / "rows.csv"
+    source.write_text("id\n1\n2\n")
+    settings = secured.settings("MSK", "AWS_MSK_IAM")
+    servers = settings.pop("bootstrap_servers")
+    options = [part for name, value in settings.items() for part in ("--kafka", f"{name}={value}")]
+    run = Installed(["run", str(source), "-b", servers, "-t", "command", "--create-topic", *options], tmp_path).start()
+    assert run.end() == code, run.output
+    if code:
+        told = " ".join(run.output.split())
+        assert "the broker refused to let us in" in told
+        assert "kafka-cluster:Connect" in told
+        assert "Traceback" not in told
+    else:
+        rows = read_partition(secured.node.bootstrap_servers, "command")
+        assert [row.value for row in rows] == [b'{"id":"1"}', b'{"id":"2"}']

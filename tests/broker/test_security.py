@@ -126,6 +126,13 @@ async def test_mutual_tls(secured: Secured, key_password: str) -> None:
     await works(settings | ({"ssl_password": key_password} if key_password else {}))
 
 
+async def test_certificates_and_key_as_text(secured: Secured) -> None:
+    """As a store of secrets gives them."""
+    certificate, key = secured.authority.sign("client", password="of the key")
+    texts = {"ssl_certfile": certificate.read_text(), "ssl_keyfile": key.read_text(), "ssl_password": "of the key"}
+    await works(secured.settings("MUTUAL", **texts) | {"ssl_cafile": secured.authority.certificate.read_text()})
+
+
 @pytest.mark.parametrize("listener", ["LOGIN", "LOGINTLS"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 async def test_sasl(secured: Secured, listener: str, mechanism: str) -> None:

@@ -21,7 +21,7 @@ LOGIN = {"sasl_plain_username": "me", "sasl_plain_password": "secret"}
 
 def problems(**options: object) -> str:
     with pytest.raises(ConfigError) as caught:
-        client_settings({**HERE, **options})
+        client_settings(HERE | options)
     assert "secret" not in str(caught.value)
     return "\n".join(caught.value.problems)
 
@@ -172,3 +172,89 @@ def test_words_for_a_cause() -> None:
     assert words(kafka_errors.KafkaConnectionError("closed")) == "the connection was closed"
     assert words(ConnectionResetError()) == "the server closed the connection"
     assert words(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_certificates_and_keys_can_be_given_as_text(
+    authority: Authority, in_memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_memory:
+        monkeypatch.delattr("os.memfd_create", raising=False)
+    certificate, key = authority.sign("client", password="of the key")
+    settings = client_settings(
+        {
+            **HERE,
+            "security_protocol": "SSL",
+            "ssl_cafile": authority.certificate.read_text(),
+            "ssl_certfile": "\n" + certificate.read_text(),
+            "ssl_keyfile": key.read_text(),
+            "ssl_password": "of the key",
+        }
+    )
+    context = settings.security.context
+    assert context is not None
+    (trusted,) = context.get_ca_certs()
+    assert trusted["subject"] == ((("commonName", "authority"),),)
+
+
+@pytest.mark.parametrize("password", [None, "wrong"])
+@pytest.mark.parametrize("protocol", ["SSL", "PLAINTEXT"])
+def test_a_key_given_as_text_is_in_no_error(authority: Authority, password: str | None, protocol: str) -> None:
+    certificate, key = authority.sign("client", password="of the key")
+    text = key.read_text()
+    told = problems(
+        security_protocol=protocol, ssl_certfile=certificate.read_text(), ssl_keyfile=text, ssl_password=password
+    )
+    assert "TLS" in told
+    assert "-----BEGIN" not in told
+    damaged = problems(security_protocol="SSL", ssl_certfile=certificate.read_text(), ssl_keyfile=text[:100])
+    assert "the certificates cannot be used" in damaged
+    assert text[40:60] not in damaged
+    assert "-----BEGIN" not in problems(security_protocol="SSL", ssl_keyfile=text)
+
+
+def test_what_is_secret_is_not_shown() -> None:
+    settings = client_settings({**HERE, "security_protocol": "SASL_PLAINTEXT", **LOGIN})
+    assert "secret" not in repr(settings)
+
+
+MSK = {"bootstrap_servers": "b-1.orders.a1b2c3.c2.kafka.eu-west-1.amazonaws.com:9098", "sasl_mechanism": "AWS_MSK_IAM"}
+
+
+def test_iam_is_oauthbearer_with_tokens_of_its_own() -> None:
+    secured = client_settings({**MSK, "security_protocol": "SASL_SSL"}).security
+    assert secured.mechanism == "AWS_MSK_IAM"
+    assert secured.arguments["sasl_mechanism"] == "OAUTHBEARER"
+    assert isinstance(secured.arguments["sasl_oauth_token_provider"], AbstractTokenProvider)
+
+
+def test_iam_is_for_tls_only() -> None:
+    assert "AWS_MSK_IAM is for TLS only" in problems(**MSK, security_protocol="SASL_PLAINTEXT")
+
+
+def test_iam_needs_a_region(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    told = problems(security_protocol="SASL_SSL", sasl_mechanism="AWS_MSK_IAM")
+    assert "sasl_mechanism" in told
+    assert "set AWS_REGION" in told
+
+
+def test_iam_needs_its_signer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "aws-msk-iam-sasl-signer-python" in problems(**MSK, security_protocol="SASL_SSL")
+
+
+def test_a_login_that_was_refused_is_hinted_at_by_its_mechanism() -> None:
+    refused = kafka_errors.SaslAuthenticationFailed("no")
+    for mechanism, hint in (("AWS_MSK_IAM", "kafka-cluster:Connect"), ("PLAIN", "sasl_plain_password")):
+        told = refused_handshake(refused, "b1:9098", Security(protocol="SASL_SSL", mechanism=mechanism, sasl={}))
+        assert told is not None
+        assert hint in told.hint
+
+
+def test_on_msk_the_ports_are_named() -> None:
+    host = "b-1.orders.a1b2c3.c2.kafka.eu-west-1.amazonaws.com"
+    assert "9098 is for AWS_MSK_IAM" in likely_cause(TimeoutError(), "SASL_SSL", host)
+    assert "9098" not in likely_cause(TimeoutError(), "SASL_SSL", "broker.example.org")
