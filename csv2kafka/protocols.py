@@ -182,7 +182,9 @@ class SinkSession(Protocol):
 class Sink(Protocol):
     """Where rows go. One instance serves one job.
 
-    A sink into local files may have ``files``: their paths, none of which may be a file of the source.
+    A sink into local files may have ``files``: their paths, none of which may be a file of the source. A sink may have
+    ``preflight(job, stored, forecast)``, an async iterator of ``Finding`` (``model/findings.py``): what a run would
+    find there. It leaves nothing behind and shuts nobody out.
     """
 
     @property

@@ -28,6 +28,7 @@ from csv2kafka.errors import Csv2KafkaError
 COMMANDS = {
     "run": ("csv2kafka.cli.run", "Put a CSV into Kafka, every row in order, once; go on where it stopped."),
     "preview": ("csv2kafka.cli.preview", "Show what the first rows become. Writes nothing anywhere."),
+    "check": ("csv2kafka.cli.check", "Look at what a run needs, and say what is missing. Sends nothing."),
     "verify": ("csv2kafka.cli.verify", "Prove that the topic holds exactly the rows of the CSV, in order."),
     "status": ("csv2kafka.cli.status", "Show jobs and how far they are."),
     "init": ("csv2kafka.cli.init", "Make a checkpoint store, or see that it can be used."),

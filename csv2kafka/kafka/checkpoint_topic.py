@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from attrs import asdict, frozen
 
 from csv2kafka.errors import ConfigError, StateContradiction, TakenOver, TopicMissing
+from csv2kafka.kafka import checks
 from csv2kafka.kafka.log import HANGING_SECONDS, LogRecord, committed_records
 from csv2kafka.kafka.port import Broker, TopicFacts, TopicPartition
 from csv2kafka.kernel import pack_records
@@ -199,6 +200,17 @@ def warning(facts: TopicFacts) -> str | None:
         f"checkpoint topic {facts.name}: its settings may not be described, so it is not known whether it keeps "
         "checkpoints: see that it has cleanup.policy=compact and unclean.leader.election.enable=false"
     )
+
+
+def check_room(facts: TopicFacts, job: str, manifest: Manifest) -> None:
+    """ConfigError if the topic does not take the job's manifest."""
+    size, limit = len(manifest_record(job, manifest)), checks.batch_limit(facts)
+    if size > limit:
+        raise ConfigError(
+            f"the list of this job's {len(manifest.objects):,} source objects takes {size:,} bytes, "
+            f"checkpoint topic {facts.name} has max.message.bytes={limit}",
+            hint="raise max.message.bytes of that topic, or split the source into several jobs",
+        )
 
 
 def refuse_unsafe(facts: TopicFacts) -> None:

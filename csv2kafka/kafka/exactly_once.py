@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from attrs import define, evolve
 
-from csv2kafka.errors import ConfigError, Csv2KafkaError, TakenOver
+from csv2kafka.errors import Csv2KafkaError, TakenOver
 from csv2kafka.kafka import checkpoint_topic, checks, ownership
 from csv2kafka.kafka.log import until_visible
 from csv2kafka.kafka.ownership import Ownership
@@ -94,13 +94,7 @@ class _Opening:
         checks.allowed(facts, Operation.READ, Operation.WRITE)
         if not self.run.owner.begun and (text := checkpoint_topic.warning(facts)) is not None:
             _log.warning("%s", text)
-        size, limit = len(self._manifest_record()), checks.batch_limit(facts)
-        if size > limit:
-            raise ConfigError(
-                f"the list of this job's {len(self.job.manifest.objects):,} source objects takes {size:,} bytes, "
-                f"checkpoint topic {facts.name} has max.message.bytes={limit}",
-                hint="raise max.message.bytes of that topic, or split the source into several jobs",
-            )
+        checkpoint_topic.check_room(facts, self.job.name, self.job.manifest)
 
     async def check_before(self, data: TopicFacts) -> None:
         """Read-only, by the checkpoint as far as it can be seen without a claim."""

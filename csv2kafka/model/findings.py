@@ -49,7 +49,7 @@ class Finding:
 class Forecast:
     """What a job will be, judged by its first rows. None where that cannot be told.
 
-    ``rows``, ``seconds``: of the whole job. ``sample``: its first rows, encoded; ``sample_bytes``: of values and keys.
+    ``rows``, ``seconds``: of the whole job. ``sample``: its first rows, encoded.
     ``max_record``: bytes of the longest record, where the user said so. ``stops_at_bad_row``: the policy is ``fail``.
     """
 
@@ -58,6 +58,13 @@ class Forecast:
     sample: Records | None = None
     max_record: int | None = None
     stops_at_bad_row: bool = True
+
+    @property
+    def value_bytes(self) -> int | None:
+        """Of all values and keys, before compression."""
+        if self.rows is None or self.sample is None or not len(self.sample):
+            return None
+        return self.sample.size * self.rows // len(self.sample)
 
 
 def way_on(checkpoint: Checkpoint | None, *, restart: bool) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from attrs import evolve, frozen
 
 from csv2kafka.errors import Csv2KafkaError, Doubt, TakenOver
 from csv2kafka.model import Checkpoint, Completion, DeadLetter, Packed, Payload, Records, Target
+from csv2kafka.model.findings import Finding, Forecast
 from csv2kafka.protocols import LEASE_SECONDS, Job, Lease
 from csv2kafka.sinks.output import Output
 
@@ -72,6 +74,23 @@ class FileSink:
             yield session
         finally:
             await session.close()
+
+    async def preflight(self, job: Job, stored: Checkpoint | None, forecast: Forecast) -> AsyncIterator[Finding]:
+        """See protocols.Sink. The lock is not tried: that would be taking it."""
+        try:
+            await asyncio.to_thread(Output(self._path).look, job, stored)
+            free = (await asyncio.to_thread(shutil.disk_usage, self._path.parent)).free
+        except Csv2KafkaError as error:
+            yield Finding.failed("output", error)
+            return
+        size = forecast.value_bytes
+        room = f"{self._path}: it can be written, {free:,} bytes are free there"
+        if size is None:
+            yield Finding.passed("output", room)
+        elif size > free:
+            yield Finding.warned("output", f"{room}, and the rows take about {size:,}", "make room, or give another")
+        else:
+            yield Finding.passed("output", f"{room}; the rows take about {size:,}")
 
     def _locked_by_another(self, error: TakenOver, lease: Lease | None) -> Csv2KafkaError:
         """A run that was stopped past its lease still has the lock; waking, it finds the lease lost and ends. So

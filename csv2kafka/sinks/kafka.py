@@ -18,9 +18,10 @@ from csv2kafka.kafka.client import broker_factory as client_factory
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.port import BrokerFactory, Fenced, TopicPartition
 from csv2kafka.kafka.session import RunMemory, SinkSettings
-from csv2kafka.kafka.settings import client_settings
+from csv2kafka.kafka.settings import ClientSettings, client_settings
 from csv2kafka.kernel import COMPRESSIONS
 from csv2kafka.model import Checkpoint
+from csv2kafka.model.findings import Finding, Forecast
 from csv2kafka.protocols import Job, Lease, SinkSession
 
 # A transaction is open for one commit interval, 30 s at most, and then until its batches are confirmed.
@@ -73,12 +74,12 @@ class KafkaSink:
             completion_topic=completion_topic,
             transaction_timeout_ms=transaction_timeout_ms,
         )
-        request_seconds = 0.0
+        servers: ClientSettings | None = None
         try:
-            request_seconds = client_settings(options).request_seconds
+            servers = client_settings(options)
         except ConfigError as error:
             problems += error.problems
-        if problems:
+        if problems or servers is None:
             raise ConfigError(*problems)
         self._settings = SinkSettings(
             data=TopicPartition(topic, partition),
@@ -88,12 +89,13 @@ class KafkaSink:
             compression=compression,
             create_topic=create_topic,
             transaction_timeout_ms=transaction_timeout_ms,
-            request_seconds=request_seconds,
+            request_seconds=servers.request_seconds,
             clock=clock,
             draw=draw,
         )
         self._delivery = delivery
         self._brokers: BrokerFactory = broker_factory or client_factory(options)
+        self._servers = servers if broker_factory is None else None  # to be asked one by one
         self._run: RunMemory | None = None
 
     @property
@@ -131,6 +133,20 @@ class KafkaSink:
                 raise
             finally:
                 await run.leave_session(for_good=for_good)
+
+    def preflight(self, job: Job, stored: Checkpoint | None, forecast: Forecast) -> AsyncIterator[Finding]:
+        """See protocols.Sink: no record is written, no topic made, nobody fenced."""
+        from csv2kafka.kafka import preflight  # late, because runs do not need it
+
+        return preflight.findings(
+            self._settings,
+            transactional=self._delivery == "exactly-once",
+            servers=self._servers,
+            brokers=self._brokers,
+            job=job,
+            stored=stored,
+            forecast=forecast,
+        )
 
     def _run_of(self, job: Job, lease: Lease | None) -> RunMemory:
         if self._run is None or self._run.owner.run_id != job.run_id:

@@ -58,6 +58,21 @@ class Output:
         generation = job.start.generation if stored is None else max(job.start.generation, stored.generation + 1)
         return evolve(job.start, generation=generation, sink=state)
 
+    def look(self, job: Job, stored: Checkpoint | None) -> None:
+        """Raises what ``open`` would, as far as that is seen without opening."""
+        path = self._paths[Target.DATA]
+        with _explained(path):
+            known = None if job.restart else stored
+            committed = _committed(known)
+            self._check_paths(committed)
+            if not job.restart:
+                self._check_sizes(known, committed)
+            written = path if path.exists() else path.parent
+            if not written.exists():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(written))
+            if not os.access(written, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(written))
+
     def write(self, target: Target, body: bytes | bytearray) -> None:
         """Append, to the system's cache."""
         path = self._paths[target]
@@ -114,9 +129,8 @@ class Output:
                     hint="give a file; for a pipe, read the file once the run has ended",
                 )
 
-    def _check_content(self, known: Checkpoint | None, committed: dict[Target, int]) -> None:
+    def _check_sizes(self, known: Checkpoint | None, committed: dict[Target, int]) -> None:
         sizes = {target: path.stat().st_size if path.exists() else 0 for target, path in self._paths.items()}
-        path, size = self._paths[Target.DATA], sizes[Target.DATA]
         for target, length in committed.items():
             if known is None and sizes[target]:
                 raise ConfigError(
@@ -129,8 +143,13 @@ class Output:
                     f"{self._paths[target]}: it has {sizes[target]} bytes, and the checkpoint says {length} are done",
                     hint=RESTART,
                 )
+
+    def _check_content(self, known: Checkpoint | None, committed: dict[Target, int]) -> None:
+        self._check_sizes(known, committed)
         if known is None:
             return
+        path = self._paths[Target.DATA]
+        size = os.fstat(self._files[Target.DATA]).st_size
         expected, found = known.sink.destination_id, _identity(os.fstat(self._files[Target.DATA]))
         if size and _inode(expected) != _inode(found):
             raise StateContradiction(

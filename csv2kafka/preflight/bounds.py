@@ -1,0 +1,22 @@
+"""A bound for each thing that is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from csv2kafka.errors import Doubt
+
+ANSWER_SECONDS = 30.0
+
+T = TypeVar("T")
+
+
+async def bounded(work: Awaitable[T], what: str, seconds: float = ANSWER_SECONDS) -> T:
+    """The result; Doubt if it does not come in time. ``what``: begins the message."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError as error:
+        raise Doubt(f"{what}: no answer in {seconds:g} s") from error
