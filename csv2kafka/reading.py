@@ -106,7 +106,7 @@ def bytes_before(objects: Sequence[SourceObject], position: Position) -> int:
 @frozen(kw_only=True, eq=False)
 class Encoded(Generic[T]):
     """A chunk's rows, in order. ``before``: the position of the chunk's first byte. ``extra``: what ``work`` made.
-    ``passed``: the own bytes of all objects before this one."""
+    ``passed``: the own bytes of all objects before this one; ``read``: of this one, if it is compressed."""
 
     obj: SourceObject
     chunk: Chunk
@@ -114,6 +114,7 @@ class Encoded(Generic[T]):
     extra: T
     before: Position
     passed: int
+    read: int = 0
 
     def after(self, good: int) -> Position:
         """The position behind the good row ``good - 1`` and before any refused row that follows it."""
@@ -129,7 +130,9 @@ class Encoded(Generic[T]):
 
     def source_bytes(self) -> int:
         """Of all objects' own bytes, those before the chunk's end."""
-        return self.passed + self.end().resume.offset
+        if self.chunk.last and not self.records.unfinished and self.obj.size is not None:
+            return self.passed + self.obj.size
+        return self.passed + max(self.end().resume.offset, self.read)
 
     def _at(self, offset: int, lines: int, rows: int) -> Position:
         decoded = self.chunk.offset + offset
@@ -243,6 +246,8 @@ class _ObjectRows(Generic[T]):
     # whose beginning may be in the last chunk.
     _cut: deque[Block] = Factory(deque)
     _uncut: deque[Block] = Factory(deque)
+    # (decoded offset, own bytes read so far) at the end of each block of a compressed object that may lie ahead.
+    _read: deque[tuple[int, int]] = Factory(deque)
     _ended: bool = False
     _failed: BaseException | None = None  # what ended the blocks; framing anew meets it again
 
@@ -308,7 +313,13 @@ class _ObjectRows(Generic[T]):
                     line=position.line + chunk.lines_before,
                 )
                 item = Encoded(
-                    obj=self.obj, chunk=chunk, records=records, extra=extra, before=before, passed=self.passed
+                    obj=self.obj,
+                    chunk=chunk,
+                    records=records,
+                    extra=extra,
+                    before=before,
+                    passed=self.passed,
+                    read=self._read_for(chunk),
                 )
                 position = item.end()
                 yield item
@@ -392,7 +403,15 @@ class _ObjectRows(Generic[T]):
             self._ended = True
         else:
             self._uncut.append(block)
+            if block.read:
+                self._read.append((block.offset + len(block.data), block.read))
         return block
+
+    def _read_for(self, chunk: Chunk) -> int:
+        """Of a compressed object, its own bytes that were read for the chunk."""
+        while len(self._read) > 1 and self._read[1][0] <= chunk.offset + len(chunk.data):
+            self._read.popleft()
+        return self._read[0][1] if self._read else 0
 
     def _encode(self, chunk: Chunk) -> tuple[Records, T]:
         try:

@@ -1,5 +1,10 @@
-"""An object's own bytes to UTF-8 text in blocks, each of which says where reading can begin again."""
+"""An object's own bytes to UTF-8 text in blocks, each of which says where reading can begin again.
 
-from csv2kafka.decoding.text import TextDecoder, check_encoding, decode
+``stream`` ties it together: what the first bytes say (``compression``), decompressed (``members``, ``gzip``), as UTF-8
+(``text``).
+"""
+
+from csv2kafka.decoding.stream import decode
+from csv2kafka.decoding.text import TextDecoder, check_encoding
 
 __all__ = ["TextDecoder", "check_encoding", "decode"]

@@ -8,9 +8,7 @@ dropped, and counted in decoded offsets.
 
 from __future__ import annotations
 
-import asyncio
 import codecs
-from collections.abc import AsyncGenerator, AsyncIterator
 
 from csv2kafka.errors import ConfigError, DataError
 from csv2kafka.model import Block, ResumePoint
@@ -38,32 +36,8 @@ def check_encoding(name: str) -> None:
         raise ConfigError(f"{what}: expected one that can be decoded as a stream", hint=hint)
 
 
-async def decode(
-    raw: AsyncIterator[bytes], *, encoding: str, start: ResumePoint, offset: int, uri: str = ""
-) -> AsyncGenerator[Block, None]:
-    """The object's text from ``start`` on, whose decoded offset is ``offset``. ``raw`` begins at ``start.offset``.
-
-    Closes ``raw`` when it ends or is closed. DataError where a codec cannot mark what it cannot decode.
-    """
-    decoder = TextDecoder(encoding, start=start, offset=offset, uri=uri)
-    try:
-        async for data in raw:
-            if decoder.untouched:
-                for block in decoder.feed(data):
-                    yield block
-                continue
-            for at in range(0, len(data), PIECE_BYTES):
-                for block in await asyncio.to_thread(decoder.feed, data[at : at + PIECE_BYTES]):
-                    yield block
-        for block in decoder.finish():
-            yield block
-    finally:
-        if isinstance(raw, AsyncGenerator):
-            await raw.aclose()
-
-
 class TextDecoder:
-    """The pure part of ``decode``: fed with an object's bytes in order, gives blocks of text."""
+    """Pure: fed with an object's bytes in order, gives blocks of text."""
 
     def __init__(self, encoding: str, *, start: ResumePoint, offset: int, uri: str = "") -> None:
         info = codecs.lookup(encoding)

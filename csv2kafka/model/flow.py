@@ -55,11 +55,13 @@ class Block:
     """A stretch of an object's decoded text, as decoding gives it: 1–4 MiB, cut anywhere.
 
     ``offset``: decoded offset of ``data[0]``. ``resume``: where reading can begin again to give ``data[0]``.
+    ``read``: of a compressed object, its own bytes that it took to get this far.
     """
 
     data: bytes
     offset: int
     resume: ResumePoint
+    read: int = 0
 
 
 @frozen(eq=False, kw_only=True)
