@@ -14,7 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from csv2kafka.checkpoints.dynamodb import DynamoDBStore
     from csv2kafka.checkpoints.kafka import KafkaStore
+    from csv2kafka.checkpoints.s3 import S3Store
     from csv2kafka.checkpoints.sqlite import SQLiteStore
     from csv2kafka.config import RunConfig
     from csv2kafka.encoding import JsonEncoder, RawEncoder
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from csv2kafka.pipeline import Pipeline
     from csv2kafka.sinks.file import FileSink
     from csv2kafka.sinks.kafka import KafkaSink
+    from csv2kafka.sources.http import HttpSource
     from csv2kafka.sources.local import LocalSource
+    from csv2kafka.sources.s3 import S3Source
     from csv2kafka.sources.stdin import StdinSource
 
 __version__ = "0.1.0"
@@ -33,7 +37,9 @@ _HOMES = {
     "Checkpoint": "csv2kafka.model",
     "Csv2KafkaError": "csv2kafka.errors",
     "Dialect": "csv2kafka.model",
+    "DynamoDBStore": "csv2kafka.checkpoints.dynamodb",
     "FileSink": "csv2kafka.sinks.file",
+    "HttpSource": "csv2kafka.sources.http",
     "JsonEncoder": "csv2kafka.encoding",
     "KafkaSink": "csv2kafka.sinks.kafka",
     "KafkaStore": "csv2kafka.checkpoints.kafka",
@@ -42,6 +48,8 @@ _HOMES = {
     "RawEncoder": "csv2kafka.encoding",
     "Report": "csv2kafka.model.report",
     "RunConfig": "csv2kafka.config",
+    "S3Source": "csv2kafka.sources.s3",
+    "S3Store": "csv2kafka.checkpoints.s3",
     "SQLiteStore": "csv2kafka.checkpoints.sqlite",
     "StdinSource": "csv2kafka.sources.stdin",
     "VerifyReport": "csv2kafka.model.report",
@@ -51,7 +59,9 @@ __all__ = [
     "Checkpoint",
     "Csv2KafkaError",
     "Dialect",
+    "DynamoDBStore",
     "FileSink",
+    "HttpSource",
     "JsonEncoder",
     "KafkaSink",
     "KafkaStore",
@@ -60,6 +70,8 @@ __all__ = [
     "RawEncoder",
     "Report",
     "RunConfig",
+    "S3Source",
+    "S3Store",
     "SQLiteStore",
     "StdinSource",
     "VerifyReport",
