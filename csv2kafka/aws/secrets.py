@@ -56,7 +56,7 @@ class _Found:
 def resolve(
     references: Collection[str], *, hide: Callable[[str], None] = lambda _: None
 ) -> dict[str, str | ConfigError]:
-    """``fetch`` for callers without a loop. In a thread of its own where one is running, which then waits."""
+    """``fetch`` for callers without a loop. A running one would wait for it: ``await asyncio.to_thread(load, …)``."""
     if asyncio._get_running_loop() is None:
         return asyncio.run(fetch(references, hide=hide))
     with ThreadPoolExecutor(1) as thread:

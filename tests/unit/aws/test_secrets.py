@@ -38,9 +38,9 @@ class Lookup:
 
     def __call__(self, references: Collection[str]) -> Mapping[str, str | ConfigError]:
         self.asked += references
-        return {
-            one: VALUES.get(one) or ConfigError(f"reading {one}: there is none", hint="make it") for one in references
-        }
+        known = VALUES | WRONG
+        none = ConfigError("there is none", hint="make it")
+        return {reference: known.get(reference, none) for reference in references}
 
 
 def refused(call: Callable[[], object]) -> list[str]:
@@ -87,9 +87,9 @@ def test_all_problems_come_at_once_each_by_its_name() -> None:
     told = refused(lambda: load(RunConfig, flags=flags, environ=environ, resolve=Lookup()))
     assert sorted(told) == [
         "--bootstrap-servers (environment CSV2KAFKA_BOOTSTRAP_SERVERS, file key bootstrap-servers) in the environment: "
-        "reading ssm://gone: there is none; make it",
+        "there is none; make it",
         "--kafka sasl_plain_password=… (environment CSV2KAFKA_KAFKA_SASL_PLAIN_PASSWORD, file key [kafka] "
-        "sasl_plain_password): reading secretsmanager://gone: there is none; make it",
+        "sasl_plain_password): there is none; make it",
         "--max-record (environment CSV2KAFKA_MAX_RECORD, file key max-record): expected a size such as 500k or 16MiB, "
         "from 1 to 512MiB, found 'x'",
         "--partition (environment CSV2KAFKA_PARTITION, file key partition): expected a whole number from 0 to "
