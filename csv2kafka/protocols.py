@@ -215,7 +215,11 @@ LEASE_SECONDS = 15.0
 
 @runtime_checkable
 class CheckpointStore(Protocol):
-    """Leases, progress and completed jobs. ``id`` was made with the store and never changes."""
+    """Leases, progress and completed jobs. ``id`` was made with the store and never changes.
+
+    A store whose first call makes something may have ``async made() -> bool``: whether that was done, asked without
+    doing it.
+    """
 
     @property
     def id(self) -> str:

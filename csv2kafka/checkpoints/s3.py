@@ -103,6 +103,11 @@ class S3Store(RemoteStore[_Held]):
             )
         return cls(match[1], match[2])
 
+    async def made(self) -> bool:
+        """Whether the store has its id already: whoever asks for more makes it. ConfigError if there is no bucket."""
+        body, _ = await self._bucket.get(self._id_key)
+        return body is not None
+
     async def load(self, job: str) -> Checkpoint | None:
         await self._ready()
         document, _ = await self._read(job)
@@ -206,6 +211,7 @@ class S3Store(RemoteStore[_Held]):
                 token=lease.token,
                 since=now,
                 heartbeat=now,
+                write=uuid.uuid4().hex,
             )
             if await self._replace(lease, mine):
                 break
@@ -258,22 +264,28 @@ class S3Store(RemoteStore[_Held]):
         async with lease.writing:
             for attempt in range(WRITES):
                 mine = evolve(
-                    lease.document, beat=lease.document.beat + 1, heartbeat=self._now().isoformat(), **changed
+                    lease.document,
+                    beat=lease.document.beat + 1,
+                    heartbeat=self._now().isoformat(),
+                    write=uuid.uuid4().hex,
+                    **changed,
                 )
                 if await self._replace(lease, mine):
                     return
                 await asyncio.sleep(CONFLICT_SECONDS * attempt)
                 seen, etag = await self._read(lease.job)
+                if seen is not None and seen.write == mine.write:  # by a try whose answer was lost
+                    lease.document, lease.etag = seen, etag
+                    return
                 if seen is None or seen.token != lease.token:
                     holder = None if seen is None else _holder(seen)
                     raise stale(lease.job, lease.epoch, f"now it is {holder}" if holder else "now nobody has it")
-                # A write of ours that had no answer: this one's own first try, or one that was given up before.
+                # An earlier write of ours, which was given up and came late.
                 lease.document, lease.etag = seen, etag
             raise Doubt(f"{self._where(lease.job)}: each try to write it met another request")
 
     async def _replace(self, lease: _Held, document: _Document) -> bool:
         """Put the document where the lease's last known one stands; False if something else stands there."""
-        document = evolve(document, write=uuid.uuid4().hex)
         body = json.dumps(asdict(document), ensure_ascii=False).encode(errors="surrogatepass")
         etag = await self._bucket.put_over(self._key(lease.job), body, lease.etag)
         if etag is None:

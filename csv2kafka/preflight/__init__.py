@@ -18,7 +18,7 @@ from csv2kafka.config import RunConfig
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.model import Checkpoint, Manifest, Position, SourceObject
 from csv2kafka.model.findings import Finding, Forecast, way_on
-from csv2kafka.preflight.bounds import bounded
+from csv2kafka.preflight.bounds import bounded, closing
 from csv2kafka.preflight.clock import clock_finding
 from csv2kafka.preflight.source import SOURCE, first_rows, source_finding
 from csv2kafka.preflight.store import Stored, look_at_store
@@ -46,8 +46,9 @@ class Preflight:
     async def findings(self) -> AsyncIterator[Finding]:
         """One for each thing, as soon as it is known."""
         try:
-            async for finding in self._findings():
-                yield finding
+            async with closing(self._findings()) as findings:
+                async for finding in findings:
+                    yield finding
         finally:
             await close_source(self._reading.source)
 
@@ -76,8 +77,9 @@ class Preflight:
         if look is None:
             yield Finding.not_checked("sink", f"{self._sink.destination}: nothing is known of it before a run opens it")
         else:
-            async for finding in look(job, stored.checkpoint, self.forecast):
-                yield finding
+            async with closing(look(job, stored.checkpoint, self.forecast)) as findings:
+                async for finding in findings:
+                    yield finding
         for finding in told:
             yield finding
         if config.after is not None:

@@ -54,12 +54,15 @@ async def first_rows(
                 await seen.look_into(reading, objects, index)
             scale = await _text_for_each_byte(reading, objects[0], seen)
     except TimeoutError:
-        pass  # what was read until then is told, and how much that was
+        if not seen.objects:
+            return forecast, [Finding.not_checked(ROWS, f"nothing of {objects[0].uri} came in {READ_SECONDS:g} s")]
     except Csv2KafkaError as error:
         failed = error
-    findings = [seen.header_finding(len(objects)), *seen.row_findings(config.on_bad_row)]
+    findings = [seen.header_finding(len(objects))] if seen.objects else []
     if failed is not None:
-        findings = [*findings, Finding.failed(ROWS, failed)] if seen.objects else [Finding.failed(HEADER, failed)]
+        findings.append(Finding.failed(ROWS if seen.objects else HEADER, failed))
+    else:
+        findings += seen.row_findings(config.on_bad_row)
     forecast = evolve(forecast, sample=seen.sample, rows=seen.rows_in(total_bytes(objects), scale, len(objects)))
     seconds, by = _seconds(forecast.rows, total_bytes(objects), scale, str(config.bootstrap_servers))
     forecast = evolve(forecast, seconds=seconds)
@@ -70,8 +73,9 @@ async def first_rows(
 
 @define
 class _Seen:
-    """What was read. ``text``, ``lines``: decoded bytes and rows, refused ones included, of the first object's
-    beginning. ``whole``: so far each object was seen to its end. ``plain``: the first one's bytes are its text."""
+    """What was read. ``before``, ``text``, ``lines``: of the first object, bytes of text before its rows, bytes of the
+    rows seen, and how many those are, refused ones included. ``whole``: so far each object was seen to its end.
+    ``plain``: the first one's bytes are its text."""
 
     objects: int = 0
     header: tuple[str, ...] = ()
@@ -81,6 +85,7 @@ class _Seen:
     sample: Records | None = None
     text: int = 0
     lines: int = 0
+    before: int = 0
     whole: bool = True
     plain: bool = True
 
@@ -109,6 +114,7 @@ class _Seen:
             self.first_bad = f"{item.obj.uri}: {place}: {bad.reason}"
         if first:
             self.sample = self.sample if self.sample is not None and len(self.sample) else records
+            self.before = self.before if self.text else item.before.offset
             self.text += item.end().offset - item.before.offset
             self.lines += len(records) + len(records.bad)
             self.plain = self.plain and item.end().resume.state is None
@@ -118,7 +124,7 @@ class _Seen:
         if not self.header:
             return Finding.warned(HEADER, "no columns and no rows", "see whether the source is what it should be")
         columns = f"{_count(len(self.header), 'column')}: {_named(self.header)}"
-        if objects == 1:
+        if objects == 1 or self.objects == 1:
             return Finding.passed(HEADER, columns)
         which = "all" if self.objects == objects else "the first"
         rest = "" if self.objects == objects else f" of {objects:,}; the others are not looked into"
@@ -144,7 +150,7 @@ class _Seen:
             return self.rows + self.bad
         if size is None or scale is None or not self.lines or not self.text:
             return None
-        return round(size * scale * self.lines / self.text)
+        return round((size * scale - objects * self.before) * self.lines / self.text)
 
 
 async def _text_for_each_byte(reading: Reading, obj: SourceObject, seen: _Seen) -> float | None:

@@ -14,7 +14,7 @@ from csv2kafka.errors import ConfigError, Csv2KafkaError, LeaseHeld
 from csv2kafka.model import Checkpoint, JobStatus, Manifest
 from csv2kafka.model.findings import Finding
 from csv2kafka.model.report import local_time
-from csv2kafka.preflight.bounds import bounded
+from csv2kafka.preflight.bounds import bounded, closing
 from csv2kafka.protocols import LEASE_SECONDS, CheckpointStore
 
 STORE, LEASE = "checkpoint store", "lease"
@@ -101,9 +101,10 @@ async def _lease(store: CheckpointStore, url: str, job: str, lease_seconds: floa
 
 
 async def _status(store: CheckpointStore, job: str) -> JobStatus | None:
-    async for status in store.jobs():
-        if status.checkpoint.job == job:
-            return status
+    async with closing(store.jobs()) as statuses:
+        async for status in statuses:
+            if status.checkpoint.job == job:
+                return status
     return None
 
 

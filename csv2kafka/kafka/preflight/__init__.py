@@ -6,8 +6,8 @@ as they only look. ``servers``: what is between here and a broker; ``topics``: o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 
 from attrs import Factory, define, evolve
 
@@ -66,10 +66,10 @@ async def findings(
                 stored=None if job.restart else stored,
                 forecast=forecast,
             )
-            async for finding in look.topics():
-                yield finding
-            async for finding in look.exactly_once() if transactional else look.at_least_once():
-                yield finding
+            for part in (look.topics(), look.exactly_once() if transactional else look.at_least_once()):
+                async with aclosing(part):
+                    async for finding in part:
+                        yield finding
     except Csv2KafkaError as error:
         yield Finding.failed("cluster", error)
 
@@ -87,7 +87,7 @@ class _Look:
     data: TopicFacts | None = None
     there: list[TopicPartition] = Factory(list)
 
-    async def topics(self) -> AsyncIterator[Finding]:
+    async def topics(self) -> AsyncGenerator[Finding, None]:
         """Where rows, dead letters and the completion event go."""
         settings, data = self.settings, self.settings.data
         name = f"topic {data.topic}"
@@ -126,7 +126,7 @@ class _Look:
                 ):
                     yield finding
 
-    async def exactly_once(self) -> AsyncIterator[Finding]:
+    async def exactly_once(self) -> AsyncGenerator[Finding, None]:
         """The checkpoint topic, what it says, and the right to transactions."""
         target = self.settings.checkpoints
         replicas = None if self.data is None else self.data.config.get("min.insync.replicas")
@@ -147,7 +147,7 @@ class _Look:
             yield await self._counted(found.facts)
         yield await self._transactions()
 
-    async def at_least_once(self) -> AsyncIterator[Finding]:
+    async def at_least_once(self) -> AsyncGenerator[Finding, None]:
         """The store's checkpoint against the partition, and the right to an idempotent producer."""
         if self.stored is not None and self.data is not None:
             name = f"topic {self.data.name}: checkpoint"
