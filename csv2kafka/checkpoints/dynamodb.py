@@ -116,6 +116,10 @@ class DynamoDBStore(RemoteStore[_Held]):
         named = dict(given)
         return cls(table, ttl_seconds=ttl, region=named.get("region"), endpoint_url=named.get("endpoint_url"))
 
+    async def made(self) -> bool:
+        """Whether the store has its id already: whoever asks for more makes it. ConfigError if there is no table."""
+        return bool(await self._get(STORE_KEY, ("id",)))
+
     async def load(self, job: str) -> Checkpoint | None:
         blob = unpacked((await self._item(job, ("checkpoint",))).get("checkpoint"))
         return None if blob is None else checkpoint_from_json(blob, where=self._where(job))
@@ -268,14 +272,14 @@ class DynamoDBStore(RemoteStore[_Held]):
         self, lease: _Held, *, doing: str, set: Mapping[str, Value] | None = None, remove: Collection[str] = ()
     ) -> None:
         """A holder's write. It has a number higher than all before it, so that none that was given up, and is still
-        on its way, can undo a later one."""
+        on its way, can undo a later one; and so that its own is known by its number."""
         for _ in range(WRITES):
             lease.beat += 1
-            beat: Value = {"N": str(lease.beat)}
+            number = lease.beat
             done, item = await self._update(
                 key_of(lease.job),
                 doing=doing,
-                set={**(set or {}), "beat": beat, "heartbeat": {"S": self._now().isoformat()}},
+                set={**(set or {}), "beat": {"N": str(number)}, "heartbeat": {"S": self._now().isoformat()}},
                 remove=remove,
                 condition="#epoch = :epoch AND #token = :token AND #beat < :beat",
                 given={"epoch": {"N": str(lease.epoch)}, "token": {"S": lease.token}},
@@ -285,8 +289,10 @@ class DynamoDBStore(RemoteStore[_Held]):
             if not _is_of(item, lease):
                 holder = holder_of(item)
                 raise stale(lease.job, lease.epoch, f"now it is {holder}" if holder else "now nobody has it")
-            lease.beat = max(lease.beat, int(item["beat"]["N"]))  # this write's own first try, or one beside it
-        raise Doubt(f"{self._where(lease.job)}: {doing}: each try met another write of this run")
+            if int(item["beat"]["N"]) == number:
+                return  # by a try whose answer was lost
+            lease.beat = max(lease.beat, int(item["beat"]["N"]))  # one beside it was faster
+        raise Doubt(f"{self._where(lease.job)}: {doing}: other writes of this run were faster each time")
 
     async def _update(
         self,

@@ -5,18 +5,22 @@ from __future__ import annotations
 import uuid
 
 from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
 
 from csv2kafka.checkpoints.dynamodb import DynamoDBStore
 from csv2kafka.checkpoints.s3 import S3Store
 from csv2kafka.protocols import CheckpointStore
 from tests.aws.conftest import Aws
-from tests.aws.stores import requests_take_no_time
+from tests.aws.stores import Answers, requests_take_no_time
 from tests.properties.test_stores import Leases
 
 
 class AwsLeases(Leases):
-    """At most one can save at a time, epochs rise, what was saved last is loaded, a lost lease saves nothing."""
+    """At most one can save at a time, epochs rise, what was saved last is loaded, a lost lease saves nothing; also
+    when answers are lost."""
+
+    answers = Answers()
 
     def make(self, corner: str) -> CheckpointStore:
         """One of the stores of this example."""
@@ -26,7 +30,12 @@ class AwsLeases(Leases):
         corner = uuid.uuid4().hex
         return {owner: self.make(corner) for owner in "ab"}
 
+    @rule(number=st.integers(1, 3))
+    def next_answers_are_lost(self, number: int) -> None:
+        self.answers.lost = number
+
     def teardown(self) -> None:
+        self.answers.lost = 0
         if hasattr(self, "runner"):
             for context, _ in [*self.held.values(), *self.dead]:
                 self.run(context.__aexit__(None, None, None))
@@ -63,5 +72,5 @@ async def create(store: CheckpointStore) -> None:
 
 
 def run(machine: type[AwsLeases]) -> None:
-    with requests_take_no_time():
-        run_state_machine_as_test(machine, settings=settings(max_examples=8, stateful_step_count=20, deadline=None))
+    with requests_take_no_time(AwsLeases.answers):
+        run_state_machine_as_test(machine, settings=settings(max_examples=6, stateful_step_count=20, deadline=None))
