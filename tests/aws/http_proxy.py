@@ -76,9 +76,16 @@ class Rule:
 Where = Callable[[Request], bool]
 
 
-def gets(key: str) -> Where:
-    """Reads of this S3 object, by ranges or whole."""
-    return lambda request: request.operation == "GET" and request.path.partition("?")[0].endswith(f"/{key}")
+def gets(key: str, *, least: int = 0) -> Where:
+    """Reads of this S3 object, of ranges of ``least`` bytes or more."""
+
+    def is_one(request: Request) -> bool:
+        first, _, last = request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")
+        asked = int(last) + 1 - int(first) if last else least
+        path = request.path.partition("?")[0]
+        return request.operation == "GET" and path.endswith(f"/{key}") and asked >= least
+
+    return is_one
 
 
 def does(*operations: str) -> Where:
@@ -186,7 +193,8 @@ class HttpProxy:
         assert task is not None
         self._serving.add(task)
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            # Cancelled by go_away: asyncio asks this task for its error.
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while await self._serve(reader, writer):
                     pass
         finally:
@@ -213,7 +221,7 @@ class HttpProxy:
             body = body[: rule.at]
         writer.write(answer.head + b"\r\n\r\n")
         await self._send(writer, body)
-        if action is _Action.STALL:
+        if action is _Action.STALL and len(body) < len(answer.body):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reader.read(1), SECONDS)
         return len(body) == len(answer.body)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from collections.abc import Mapping
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from tests.aws.conftest import Aws
 from tests.faults.installed import Installed, expected_values
@@ -26,14 +27,27 @@ def write_rows(path: Path, rows: int, *, seed: int = 1) -> None:
     with path.open("wb") as file:
         file.write(b"id,token,note,city\r\n")
         for first in range(0, rows, 1000):
-            tokens = iter(draw.randbytes(12_000).hex()[at : at + 24] for at in range(0, 24_000, 24))
+            token = draw.randbytes(12_000).hex()
             numbers = range(first, min(first + 1000, rows))
-            file.write("".join(f"{row},{next(tokens)},{_NOTES[row % 6]},Köln\r\n" for row in numbers).encode())
+            lines = (
+                f"{row},{token[24 * (row - first) : 24 * (row - first + 1)]},{_NOTES[row % 6]},Köln\r\n"
+                for row in numbers
+            )
+            file.write("".join(lines).encode())
+
+
+def make_table(aws: Aws, directory: Path) -> str:
+    """A table for checkpoints, made by ``csv2kafka init``; its name."""
+    name = f"csv2kafka-{uuid.uuid4().hex[:8]}"
+    run = Installed(["init", f"dynamodb://{name}"], directory, variables=aws.environment).start()
+    assert run.end() == 0, run.output
+    return name
 
 
 @frozen(kw_only=True)
 class AwsJob:
-    """``source``: its s3:// address. ``file``: the same rows on this machine. ``variables``: further ones."""
+    """``source``: its s3:// address. ``file``: the same rows on this machine. ``variables``: further ones.
+    ``started``: every process of it."""
 
     aws: Aws
     source: str
@@ -43,6 +57,7 @@ class AwsJob:
     checkpoints: str
     directory: Path
     variables: Mapping[str, str] = {}
+    started: list[Installed] = Factory(list)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -60,7 +75,14 @@ class AwsJob:
 
     def start(self, command: str = "run", **more: str) -> Installed:
         """``csv2kafka run`` and nothing behind it; ``more``: variables for this process alone."""
-        return Installed([command], self.directory, variables={**self.environment, **more}).start()
+        run = Installed([command], self.directory, variables={**self.environment, **more}).start()
+        self.started.append(run)
+        return run
+
+    def kill_all(self) -> None:
+        """Nothing of it is left behind, however its test ends."""
+        for run in self.started:
+            run.kill()
 
     def run(self, code: int = 0) -> dict[str, Any]:
         """A run from its start to its end; gives its report."""
@@ -85,7 +107,3 @@ class AwsJob:
         for number, (row, expected) in enumerate(zip_longest(rows, expected_values(self.file)), 1):
             found = row.value if row else None
             assert found == expected, f"{self.source}, row {number}: expected {expected!r}, found {found!r}"
-
-    def committed_rows(self) -> list[bytes | None]:
-        """The first thousand values of the topic."""
-        return [row.value for row in islice(each_row(self.servers, self.topic), 1000)]
