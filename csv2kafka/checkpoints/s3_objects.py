@@ -15,7 +15,7 @@ from csv2kafka.errors import ConfigError, Csv2KafkaError
 
 NOT_DONE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"})
 ABSENT = frozenset({"NoSuchKey", "404"})
-READING = "s3:GetObject, and s3:ListBucket (without it S3 does not say what is not there),"
+REFUSED = frozenset({"AccessDenied", "403"})
 
 
 class Bucket:
@@ -33,9 +33,13 @@ class Bucket:
     async def get(self, key: str) -> tuple[bytes | None, str | None]:
         """An object's body and ETag; None if there is none."""
         try:
-            answer = await self._call("get_object", key, action=READING, passing=ABSENT)
-        except ClientError:
-            return None, None
+            answer = await self._call("get_object", key, action="s3:GetObject", passing=ABSENT | REFUSED)
+        except ClientError as error:
+            # To whom it does not let list the whole bucket, S3 does not say that an object is absent.
+            if code_of(error) in ABSENT or not await self._is_listed(key):
+                return None, None
+            where = self.url(key)
+            raise explained(error, doing=f"reading {where}", action="s3:GetObject", resource=where) from error
         try:
             async with asyncio.timeout(READ_SECONDS), answer["Body"] as stream:
                 return await stream.read(), answer["ETag"]
@@ -67,6 +71,10 @@ class Bucket:
         """Delete what nothing names any more; left there, it only takes room."""
         with suppress(Csv2KafkaError):
             await self._call("delete_object", key, action="s3:DeleteObject")
+
+    async def _is_listed(self, key: str) -> bool:
+        page = await self._call("list_objects_v2", None, action="s3:ListBucket", Prefix=key, MaxKeys=1)
+        return any(found["Key"] == key for found in page.get("Contents", ()))
 
     async def keys(self, prefix: str) -> AsyncIterator[str]:
         more: dict[str, str] = {}

@@ -182,6 +182,27 @@ def test_a_wrong_clock_steals_no_live_lease(table: str, year: int) -> None:
     run_virtual(main())
 
 
+def test_a_heartbeat_at_the_last_moment_keeps_the_lease(table: str) -> None:
+    async def main() -> None:
+        async with opened(table) as one, opened(table) as other, leased(one) as lease:
+            call = AwsClient.call
+
+            async def beaten(self: AwsClient, operation: str, **parameters: Any) -> Any:
+                if parameters.get("ExpressionAttributeValues", {}).get(":owner") == {"S": "run-b"}:
+                    patch.undo()
+                    await lease.renew()
+                return await call(self, operation, **parameters)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(AwsClient, "call", beaten)
+                with pytest.raises(LeaseHeld, match="run-a"):
+                    await other.lease("orders", "run-b").__aenter__()
+                assert AwsClient.call is call, "it came to the taking"
+            await one.save(lease, CHECKPOINT)
+
+    run_virtual(main())
+
+
 async def test_a_throttled_write_is_tried_again_and_then_a_doubt(aws: Aws, table: str) -> None:
     async with HttpProxy(aws.url) as proxy, opened(table, endpoint_url=proxy.url) as store, leased(store) as lease:
         proxy.throttle(does("UpdateItem"), times=2)

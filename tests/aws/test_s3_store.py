@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from csv2kafka.aws.client import AwsClient
 from csv2kafka.checkpoints.s3 import S3Store
-from csv2kafka.errors import ConfigError, Doubt, LeaseHeld, StateContradiction
+from csv2kafka.errors import ConfigError, Doubt, LeaseHeld, NotAuthorized, StateContradiction
 from csv2kafka.model import Checkpoint, Manifest
 from csv2kafka.protocols import HEARTBEAT_SECONDS, Lease
 from csv2kafka.testing import CheckpointStoreConformance
@@ -208,6 +208,54 @@ async def test_a_conflict_with_another_request_is_tried_again(
         assert conflicts > 4
         assert document(aws, bucket)["owner"] is None
         assert await store.load("orders") == CHECKPOINT
+
+
+def test_a_heartbeat_at_the_last_moment_keeps_the_lease(aws: Aws, bucket: str) -> None:
+    async def main() -> None:
+        async with opened(bucket) as one, opened(bucket) as other, leased(one) as lease:
+            call = AwsClient.call
+
+            async def beaten(self: AwsClient, operation: str, **parameters: Any) -> Any:
+                if b'"owner": "run-b"' in parameters.get("Body", b""):
+                    patch.undo()
+                    await lease.renew()
+                return await call(self, operation, **parameters)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(AwsClient, "call", beaten)
+                with pytest.raises(LeaseHeld, match="run-a"):
+                    await other.lease("orders", "run-b").__aenter__()
+                assert AwsClient.call is call, "it came to the taking"
+            await one.save(lease, CHECKPOINT)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "403"])
+async def test_who_may_list_the_prefix_alone_can_use_it(
+    aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """What is absent is then forbidden; and so is what may not be read."""
+    call, readable = AwsClient.call, True
+
+    async def guarded(self: AwsClient, operation: str, **parameters: Any) -> Any:
+        if operation == "get_object" and not (readable and parameters["Key"] in there()):
+            raise ClientError({"Error": {"Code": code}}, operation)
+        return await call(self, operation, **parameters)
+
+    def there() -> list[str]:
+        found = aws.client("s3").list_objects_v2(Bucket=bucket)
+        return [each["Key"] for each in found.get("Contents", ())]
+
+    monkeypatch.setattr(AwsClient, "call", guarded)
+    async with opened(bucket) as store:
+        async with leased(store) as lease:
+            await store.save(lease, CHECKPOINT)
+        assert await store.load("orders") == CHECKPOINT
+        readable = False
+        with pytest.raises(NotAuthorized) as caught:
+            await store.load("orders")
+        assert "s3:GetObject" in caught.value.hint
 
 
 async def test_a_server_that_does_not_mind_conditions_is_refused(
