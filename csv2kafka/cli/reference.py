@@ -46,8 +46,8 @@ EXIT_CODES = {
     ),
     75: (
         "stopped before the end",
-        "SIGTERM or SIGINT. What was on the way is committed; run it again to go on. A second SIGINT ends it at "
-        "once, with 130.",
+        "SIGTERM, SIGINT, or a notice under `--watch`. What was on the way is committed; run it again to go on. A "
+        "second SIGINT ends it at once, with 130.",
     ),
     76: ("taken over", "Another run has this job. Do not start this one again: the other one does the work."),
 }
@@ -65,7 +65,8 @@ def commands_page() -> str:
         "not set; `none` switches an option off that may be absent. Sizes are written `500k` (500,000) or `16MiB`, "
         "durations `0.2` (seconds), `500ms`, `2m` or `1h`, switches in variables and files `true` or `false` "
         "(as texts also `yes`, `no`, `on`, `off`, `1` and `0`). A destination counts as a whole: `--output` on the "
-        "command line sets the file's `topic` aside.",
+        "command line sets the file's `topic` aside. Any value can be a reference, `secretsmanager://NAME#key` or "
+        "`ssm://NAME` ([aws.md](aws.md#secrets)).",
         "",
         "```toml",
         'sources = ["exports/*.csv"]',
@@ -167,7 +168,7 @@ def _flag(one: Option) -> str:
 
 
 def _key(one: Option) -> str:
-    return "table `[kafka]`" if one.repeatable and not one.positional else _code(one.key)
+    return f"table `[{one.key}]`" if one.repeatable and not one.positional else _code(one.key)
 
 
 def _default(one: Option) -> str:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -20,6 +21,7 @@ from csv2kafka.cli.report_file import ReportFile
 from csv2kafka.config import RunConfig
 from csv2kafka.errors import ConfigError, NotReachable
 from csv2kafka.model import Waiting
+from csv2kafka.model.report import Report
 
 SECRET = 'pä"ss\\wo\nrd%'
 WORDS = run_words(RunConfig(sources=("a.csv",), output="b"))
@@ -161,6 +163,16 @@ def test_reports_tell_none(tmp_path: Path) -> None:
     told = file.read_text()
     assert json.loads(told)["error"]["message"] == "no ***"
     assert not parts(told)
+
+
+def test_nor_does_what_else_is_in_a_report(tmp_path: Path) -> None:
+    class Stub:
+        def as_dict(self) -> dict[str, object]:
+            return {"report_version": 1, "bad_rows": [{"reason": f"found {SECRET}"}]}
+
+    file = tmp_path / "report.json"
+    ReportFile(str(file)).write(cast(Report, Stub()), None)
+    assert json.loads(file.read_text())["bad_rows"] == [{"reason": "found ***"}]
 
 
 def test_the_bar_tells_none() -> None:
