@@ -1,7 +1,7 @@
 """An object's own bytes to UTF-8 text in blocks, each of which says where reading can begin again.
 
-``stream`` ties it together: what the first bytes say (``compression``), decompressed (``members``, ``gzip``), as UTF-8
-(``text``).
+``stream`` ties it together: what the first bytes say (``compression``), decompressed (``members``: ``gzip``,
+``libraries``), as UTF-8 (``text``).
 """
 
 from csv2kafka.decoding.stream import decode

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
@@ -57,7 +56,7 @@ CODECS = (
         magic_bytes=4,
         endings=(".zst", ".zstd"),
         unit="zstd frame",
-        made_by="members:Zstd",
+        made_by="libraries:Zstd",
     ),
     Codec(
         name="bzip2",
@@ -65,7 +64,7 @@ CODECS = (
         magic_bytes=10,
         endings=(".bz2",),
         unit="bzip2 stream",
-        made_by="members:Bzip2",
+        made_by="libraries:Bzip2",
     ),
     Codec(
         name="xz",
@@ -73,7 +72,7 @@ CODECS = (
         magic_bytes=6,
         endings=(".xz",),
         unit="xz stream",
-        made_by="members:Xz",
+        made_by="libraries:Xz",
         padding=4,
     ),
 )
@@ -92,7 +91,7 @@ def codec_of(head: bytes, uri: str) -> Codec | None:
     DataError where its name says another one than its bytes.
     """
     found = next((codec for codec in CODECS if codec.magic.match(head)), None)
-    path = urlsplit(uri).path if uri.startswith(("http://", "https://")) else uri
+    path = re.split("[?#]", uri)[0] if uri.startswith(("http://", "https://")) else uri
     named = next((codec for codec in CODECS if path.lower().endswith(codec.endings)), None)
     if named and head and found is not named:
         what = f"{found.name} data" if found else "bytes that are no compression known here"

@@ -173,18 +173,18 @@ def _first_bit(last: int, rest: bytes, window: bytes, proof: bytes) -> int | Non
 
     None where that cannot be told.
     """
-    found = [bits for bits in (*range(1, 8), 0) if _gives(proof, bits, last, rest, window)]
-    # Before a stored block the bits up to the byte's end do not count, so it seems to begin at several of them: all
-    # are right, if each has the three bits of its header in this byte.
-    if len(found) == 1 or all(0 < bits <= 5 and not last >> bits & 7 for bits in found):
-        return found[0] if found else None
-    return None
+    found = [bits for bits in range(1, 9) if _gives(proof, bits, last, rest, window)]
+    # What follows the three bits of a stored block's header up to the byte's end does not count, so it seems to begin
+    # at several bits. All of them are right if their headers end in the same byte.
+    headers = last | rest[0] << 8
+    places = {-bits if headers >> bits & 7 else (bits + 2) // 8 for bits in found}
+    return found[0] % 8 if len(places) == 1 else None
 
 
 def _gives(proof: bytes, bits: int, last: int, rest: bytes, window: bytes) -> bool:
     stream = zlib.decompressobj(-zlib.MAX_WBITS, zdict=window)
     try:
-        return stream.decompress((_led_in(bits, last) if bits else b"") + rest, len(proof)) == proof
+        return stream.decompress((_led_in(bits, last) if bits < 8 else b"") + rest, len(proof)) == proof
     except zlib.error:
         return False
 

@@ -7,20 +7,15 @@ tapes and in block devices; anything else that is no member is an error, so that
 
 from __future__ import annotations
 
-import bz2
-import lzma
-import sys
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from csv2kafka.decoding.compression import CODECS, Codec, Point, point_of
+from csv2kafka.decoding.compression import Codec, Point, point_of
 
 PIECE_BYTES = 1 << 20  # decompressed at once, however little they were before
-FED_BYTES = 64 << 10  # given to a library at once: what it may keep
-STEP_BYTES = 128 << 10  # asked of a library at once: what is lost of what stands in front of damage
-XZ_MEMORY_BYTES = 256 << 20  # xz -9 asks for 65 MiB
+PADDING_BYTES = 64 << 10  # passed at once
 
 
 class Damaged(Exception):
@@ -109,8 +104,9 @@ class Expander(ABC):
         return self._points[0]
 
     def _note(self, made: int, offset: int, extra: Mapping[str, Any] | None = None) -> None:
-        """A place to resume at: the last of each piece is enough."""
-        if len(self._points) > 1 and self._points[-1].made >= self._piece_from:
+        """A place to resume at: the last of each piece is enough, beside the one where the piece begins."""
+        last = self._points[-1].made
+        if len(self._points) > 1 and (last > self._piece_from or last == made):
             self._points.pop()
         self._points.append(point_of(self.codec.name, offset=offset, made=made, extra=extra))
 
@@ -133,7 +129,7 @@ class Expander(ABC):
 
     def _pass_padding(self) -> None:
         while self._members and self._data[self._used : self._used + 1] == b"\0":
-            rest = self._data[self._used : self._used + FED_BYTES]
+            rest = self._data[self._used : self._used + PADDING_BYTES]
             zeros = len(rest) - len(rest.lstrip(b"\0"))
             self._used += zeros
             self._zeros += zeros
@@ -154,76 +150,3 @@ class Expander(ABC):
     def _inside(self, limit: int) -> bytes:
         """At most ``limit`` bytes of the member; none if more data is needed, or with its end, which clears
         ``_within``."""
-
-
-class _Decompressor(Protocol):
-    """As the standard library's have it."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-class _WithLibrary(Expander):
-    """A library does each member, from its magic to its check sum."""
-
-    _library: _Decompressor
-    _make: Callable[[], _Decompressor]
-    _error: type[Exception]
-
-    def _enter(self) -> None:
-        self._library = self._make()
-
-    def _inside(self, limit: int) -> bytes:
-        made = b""
-        while not made and self._within:
-            fed = b""
-            if self._library.needs_input:
-                fed = self._data[self._used : self._used + FED_BYTES]
-                if not fed:
-                    return b""
-            try:
-                made = self._library.decompress(fed, min(limit, STEP_BYTES))
-            except (self._error, EOFError, ValueError) as error:
-                raise Damaged(
-                    f"the {self.codec.unit} that begins at byte {self._began_at} is damaged: {error}",
-                    self.offset,
-                ) from error
-            self._used += len(fed)
-            if self._library.eof:
-                self._used -= len(self._library.unused_data)
-                self._within = False
-        return made
-
-
-class Bzip2(_WithLibrary):
-    codec = next(codec for codec in CODECS if codec.name == "bzip2")
-    _error = OSError
-
-    def _make(self) -> _Decompressor:
-        return bz2.BZ2Decompressor()
-
-
-class Xz(_WithLibrary):
-    codec = next(codec for codec in CODECS if codec.name == "xz")
-    _error = lzma.LZMAError
-
-    def _make(self) -> _Decompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
-
-
-class Zstd(_WithLibrary):
-    codec = next(codec for codec in CODECS if codec.name == "zstd")
-
-    def __init__(self, point: Point, extra: Mapping[str, Any]) -> None:
-        super().__init__(point, extra)
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
-        self._error = zstd.ZstdError
-        self._make = zstd.ZstdDecompressor

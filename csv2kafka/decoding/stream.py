@@ -118,8 +118,9 @@ class _Expanding:
         return evolve(block, resume=resume_at(point, block.resume), read=self._expander.offset)
 
     def _error(self, damage: Damaged) -> DataError:
+        place = f"near byte {damage.offset} (behind {self._expander.made} decompressed bytes)"
         return DataError(
-            f"{self._uri}: byte {damage.offset} (behind {self._expander.made} decompressed bytes): {damage.reason}",
+            f"{self._uri}: {place}: {damage.reason}",
             hint="it is damaged, or was cut off when it was written or copied: put it there again, whole",
         )
 
