@@ -12,6 +12,7 @@ from rich.text import Text
 
 from csv2kafka.cli.console import Console
 from csv2kafka.cli.options import configured, loaded
+from csv2kafka.cli.redact import redacted, redacted_facts
 from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import RunConfig
@@ -49,7 +50,8 @@ async def check(config: RunConfig, *, as_json: bool) -> int:
     code = exit_code(found)
     with results():
         if as_json:
-            click.echo(json.dumps(facts(look.job, look.forecast, found), indent=2, ensure_ascii=False))
+            said = redacted_facts(facts(look.job, look.forecast, found))
+            click.echo(json.dumps(said, indent=2, ensure_ascii=False))
         else:
             console.print(summary(found, code), markup=False)
     return code
@@ -75,13 +77,13 @@ def line(finding: Finding, *, marks: bool) -> Text:
     """``✓ topic orders: partition 0 of 1 …``, and below it what to do."""
     mark, style = MARKS[finding.status]
     begins = mark if marks else f"{WORDS[finding.status]:<7}"
-    message = finding.message.replace("\n", "\n    ")
+    message = redacted(finding.message).replace("\n", "\n    ")
     unknown = finding.status == "not checked"
     what = (f"not checked: {message}", "dim") if unknown else (message, "")
     text = Text.assemble((begins, style), f" {finding.name}: ", what)
     if finding.hint:
         text.append(f"\n    {'→' if marks else '->'} ", "cyan")
-        text.append(finding.hint)
+        text.append(redacted(finding.hint))
     return text
 
 

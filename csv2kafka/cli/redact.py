@@ -17,6 +17,7 @@ STARS = "***"
 SHORTEST = 4  # what is shorter stands in too much that has nothing to do with it
 SHORTEST_LINE = 16  # of a value of several lines, such as a private key
 GIVEN = ("password", "secret", "token", "sse_customer_key")  # in names of options that hold secrets
+PRIVATE_KEY = "PRIVATE KEY-----"
 
 _known: list[str] = []  # the longest first: one may be a part of another
 
@@ -33,7 +34,7 @@ def hide_given(config: CommonConfig) -> None:
     """The same for the secrets that a configuration holds, wherever they came from."""
     for name, said in options(type(config)).items():
         for key, value in getattr(config, name).items() if said.kind.keyed else ():
-            if isinstance(value, str) and any(word in key for word in GIVEN):
+            if isinstance(value, str) and (any(word in key for word in GIVEN) or PRIVATE_KEY in value):
                 hide(value)
 
 

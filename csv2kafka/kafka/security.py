@@ -127,7 +127,7 @@ def _tls_problems(values: Mapping[str, Any], label: Callable[[str], str]) -> Ite
         yield f"{label('ssl_keyfile')}: a key is of no use without its certificate, {label('ssl_certfile')}"
     for name in files:
         if not _is_text(values[name]) and not Path(values[name]).is_file():
-            yield f"{label(name)}: no such file: {values[name]}"
+            yield f"{label(name)}: no such file: {values[name]!r}"
 
 
 def _sasl_problems(values: Mapping[str, Any], label: Callable[[str], str]) -> Iterator[str]:

@@ -191,11 +191,16 @@ def test_no_failure_tells_a_secret(
     assert told in output
 
 
-def test_verify_status_and_preview_tell_none(stored: Aws, source: Path, tmp_path: Path) -> None:
+def test_other_commands_tell_none(stored: Aws, source: Path, tmp_path: Path) -> None:
     environment = {**stored.environment, **REFERENCE}
     where = ["-b", "127.0.0.1:1", *SASL, "--debug"]
     ends(tmp_path, ["verify", str(source), "-t", "t", "--connect-timeout", "1s", *where], environment, 69)
     ends(tmp_path, ["status", "--checkpoints", "kafka://", *where], environment, 69)
+    check = ["check", str(source), "-t", "t", "--connect-timeout", "1s", *where]
+    tls = ["--kafka", "ssl_certfile=ssm://number", "--kafka", "security_protocol=SASL_SSL"]
+    for more in ([], ["--json"]):
+        ends(tmp_path, [*check, *more], environment, 69)
+        assert "no such file: what ssm://number gives" in ends(tmp_path, [*check, *tls, *more], environment, 2)
     ends(tmp_path, ["preview", str(source), "--max-record", "ssm://number", "--debug"], environment, 2)
 
 

@@ -102,11 +102,11 @@ def test_secrets_that_are_given_as_they_are_count_too() -> None:
         RunConfig(
             sources=("a.csv",),
             output="b",
-            kafka={"sasl_plain_password": "hunter2", "client_id": "shown"},
+            kafka={"sasl_plain_password": "hunter2", "ssl_keyfile": KEY, "client_id": "shown"},
             s3={"sse_customer_key": "rosebud"},
         )
     )
-    assert redact.redacted("hunter2 rosebud shown") == "*** *** shown"
+    assert redact.redacted(f"hunter2 rosebud shown {KEY}") == "*** *** shown ***"
 
 
 @pytest.mark.parametrize("debug", [False, True])
