@@ -102,7 +102,7 @@ class Gzip(Expander):
     def _inflate(self, limit: int, *, to_boundary: bool = False) -> tuple[bytes, str]:
         made, used, stop = self._inflater.inflate(self._data, self._used, limit, to_boundary)
         self._used += used
-        self._crc = zlib.crc32(made, self._crc)
+        self._crc = kernel.crc32(made, self._crc)
         self._length += len(made)
         self._tail = made[-WINDOW_BYTES:] if len(made) >= WINDOW_BYTES else (self._tail + made)[-WINDOW_BYTES:]
         if stop == "end":

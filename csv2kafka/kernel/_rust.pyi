@@ -46,6 +46,7 @@ def pack_batch(rows: Rows | Plain, first: int, last: int, codec: int, level: int
 def unpack_records(
     batch: Buffer, start: int, codec: int, count: int, limit: int
 ) -> tuple[Rows, bytes, list[int], list[int], list[tuple[int, list[tuple[bytes, bytes | None]]]]]: ...
+def crc32(data: bytes, crc: int = 0) -> int: ...
 
 class Inflater:
     """A raw deflate stream."""

@@ -290,6 +290,14 @@ fn unpack_records<'py>(
     Ok((Rows(unpacked.rows), deltas, unpacked.null_keys, unpacked.null_values, headers.collect()))
 }
 
+/// CRC-32 as gzip has it, of `data` behind what gave `crc`.
+#[pyfunction]
+#[pyo3(signature = (data, crc=0))]
+fn crc32(data: &Bound<PyBytes>, crc: u32) -> u32 {
+    let bytes = data.as_bytes();
+    data.py().detach(|| zlib_rs::crc32::crc32(crc, bytes))
+}
+
 /// A raw deflate stream; `window` stands before it.
 #[pyclass]
 pub struct Inflater(Stream);
@@ -334,7 +342,7 @@ impl Inflater {
 mod _rust {
     #[pymodule_export]
     use super::{
-        checksum, digest, encode_json, encode_raw, equal_rows, find_boundary, find_boundary_exact, pack_batch,
+        checksum, crc32, digest, encode_json, encode_raw, equal_rows, find_boundary, find_boundary_exact, pack_batch,
         unpack_records, Inflater, Malformed, Rows, TooLong, Undecodable,
     };
 }

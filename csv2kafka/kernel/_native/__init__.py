@@ -5,7 +5,7 @@ from csv2kafka.kernel._native.checksum import crc32c
 from csv2kafka.kernel._native.compare import equal_rows
 from csv2kafka.kernel._native.digest import digest
 from csv2kafka.kernel._native.encode import encode_json, encode_raw
-from csv2kafka.kernel._native.inflate import Inflater
+from csv2kafka.kernel._native.inflate import Inflater, crc32
 from csv2kafka.kernel._native.pack import pack_batch, stamp
 from csv2kafka.kernel._native.unpack import unpack_batch
 
@@ -35,6 +35,7 @@ __all__ = [
     "Header",
     "Inflater",
     "batch_header",
+    "crc32",
     "crc32c",
     "digest",
     "encode_json",

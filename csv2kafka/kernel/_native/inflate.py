@@ -5,3 +5,4 @@ from __future__ import annotations
 from csv2kafka.kernel import _rust
 
 Inflater = _rust.Inflater
+crc32 = _rust.crc32

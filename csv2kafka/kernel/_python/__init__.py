@@ -6,7 +6,7 @@ from csv2kafka.kernel._python.compare import equal_rows
 from csv2kafka.kernel._python.compression import COMPRESSIONS, DEFAULT_COMPRESSION
 from csv2kafka.kernel._python.digest import digest
 from csv2kafka.kernel._python.encode import encode_json, encode_raw
-from csv2kafka.kernel._python.inflate import Inflater
+from csv2kafka.kernel._python.inflate import Inflater, crc32
 from csv2kafka.kernel._python.layout import BODY_AT, HEADER_BYTES, Batch, BatchHeader, Header, batch_header
 from csv2kafka.kernel._python.pack import pack_batch, pack_records, stamp
 from csv2kafka.kernel._python.rows import FirstRecord, first_record
@@ -23,6 +23,7 @@ __all__ = [
     "Header",
     "Inflater",
     "batch_header",
+    "crc32",
     "crc32c",
     "digest",
     "encode_json",

@@ -8,6 +8,11 @@ from typing import Literal
 Stop = Literal["more", "boundary", "end", "damage"]
 
 
+def crc32(data: bytes, crc: int = 0) -> int:
+    """CRC-32, gzip's check sum, of ``data`` behind what gave ``crc``."""
+    return zlib.crc32(data, crc)
+
+
 class Inflater:
     """A raw deflate stream. ``window``: what stands before its first byte, 32 KiB of it at most."""
 

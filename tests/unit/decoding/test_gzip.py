@@ -55,6 +55,11 @@ class TestKernel:
         assert kernel.Inflater(TEXT[:5000]).inflate(data, 0, len(TEXT))[0] == TEXT
         assert kernel.Inflater().inflate(data, 0, len(TEXT))[2] == "damage"
 
+    def test_the_check_sum_is_gzips(self) -> None:
+        assert kernel.crc32(TEXT) == zlib.crc32(TEXT)
+        assert kernel.crc32(TEXT[100:], kernel.crc32(TEXT[:100])) == zlib.crc32(TEXT)
+        assert kernel.crc32(b"", 7) == 7
+
     def test_bytes_behind_the_end_are_not_used(self) -> None:
         raw = zlib.compressobj(wbits=-15)
         data = raw.compress(b"abc") + raw.flush()
