@@ -15,15 +15,16 @@ import argparse
 import asyncio
 import os
 import signal
+from typing import Any
 
 from csv2kafka import Csv2KafkaError, DynamoDBStore, KafkaSink, Pipeline, S3Source
 
 STOPPED = 75
 
 
-def kafka_options() -> dict[str, str]:
+def kafka_options() -> dict[str, Any]:
     """How to reach the brokers, by aiokafka's names; AWS_MSK_IAM is csv2kafka's own."""
-    options = {"bootstrap_servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]}
+    options: dict[str, Any] = {"bootstrap_servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]}
     protocol = os.environ.get("KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
     options["security_protocol"] = protocol
     if protocol.startswith("SASL"):

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from tests.aws.conftest import Aws
-from tests.aws.job import AwsJob, make_table, write_rows
+from tests.aws.job import AwsJob, expected_digest, make_table, write_rows
 from tests.faults.installed import Killing
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(480)]
@@ -31,6 +31,7 @@ FEW_ROWS = 4000  # a commit: 500 of them, so that ten kills come amid the rows o
 def millions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("millions") / "orders.csv"
     write_rows(path, ROWS)
+    expected_digest(path)  # once, for all three
     yield path
     path.unlink()
 
