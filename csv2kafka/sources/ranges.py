@@ -123,14 +123,17 @@ class _Range:
         loop, seconds = asyncio.get_running_loop(), self.settings.stall_seconds
         try:
             async with asyncio.timeout(seconds) as patience, self.opening(self.at, self.end) as read:
+                rescheduled = 0.0
                 while self.at < self.end:
-                    patience.reschedule(loop.time() + seconds)
+                    if (now := loop.time()) - rescheduled > seconds / 8:  # each time would cost as much as reading
+                        patience.reschedule(now + seconds)
+                        rescheduled = now
                     piece = await read(min(LONGEST_BLOCK_BYTES - self._held, self.end - self.at))
                     if not piece:
                         raise Doubt(f"{self.of}: the answer ended at byte {self.at}, {self.end - self.at} bytes early")
                     self._add(piece)
         except TimeoutError as error:
-            raise Doubt(f"{self.of}: no byte came within {seconds:g} s, at byte {self.at}") from error
+            raise Doubt(f"{self.of}: it stalled: nothing came for {seconds:g} s behind byte {self.at}") from error
 
     def _add(self, piece: bytes) -> None:
         self._pieces.append(piece)

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any
 
-from attrs import frozen
 from botocore.exceptions import ClientError
 
 from csv2kafka.aws.client import EXPIRED, FAILURES, code_of
@@ -22,49 +21,11 @@ from csv2kafka.errors import ConfigError, Doubt, StateContradiction
 from csv2kafka.model import SourceObject
 from csv2kafka.sources.ranges import RangeSettings, Read, read_ranges
 from csv2kafka.sources.s3_errors import CHANGED, MISSING, NO_RANGE, REFUSED, all_of, changed, client_for, gone, told
+from csv2kafka.sources.s3_pin import Described, Pin
 from csv2kafka.sources.s3_settings import s3_settings
 from csv2kafka.sources.s3_urls import S3Url, named_by, parse
 
 PINNED_AT_ONCE = 16
-
-
-@frozen(kw_only=True)
-class _Pin:
-    """What a version's text says. One of the two is empty."""
-
-    version_id: str = ""
-    etag: str = ""
-
-    @classmethod
-    def of(cls, version: str) -> _Pin:
-        kind, _, value = version.partition("=")
-        return cls(version_id=value) if kind == "versionId" else cls(etag=value)
-
-    def __str__(self) -> str:
-        return f"versionId={self.version_id}" if self.version_id else f"etag={self.etag}"
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """That make a request be of this version only."""
-        return {"VersionId": self.version_id} if self.version_id else {"IfMatch": self.etag}
-
-    @property
-    def action(self) -> str:
-        """The IAM permission to read it."""
-        return "s3:GetObjectVersion" if self.version_id else "s3:GetObject"
-
-
-@frozen(kw_only=True)
-class _Described:
-    """What S3 says of an object. ``version_id`` is empty where its bucket keeps no versions."""
-
-    size: int
-    etag: str
-    version_id: str
-
-    @property
-    def pin(self) -> _Pin:
-        return _Pin(version_id=self.version_id) if self.version_id else _Pin(etag=self.etag)
 
 
 class S3Source:
@@ -109,20 +70,19 @@ class S3Source:
 
     async def objects(self) -> AsyncIterator[SourceObject]:
         """The objects in reading order. ConfigError names all that is wrong; Doubt where S3 cannot answer now."""
-        urls = await all_of([self._keys(url) for url in self._urls])
-        found: dict[S3Url, S3Url] = {}
-        twice = []
-        for asked, named in zip(self._urls, urls, strict=True):
-            for url in named:
-                if url in found:
-                    twice.append(
-                        f"SOURCE {str(asked)!r}: {url} is in {str(found[url])!r} already, and would come twice"
-                    )
-                found[url] = asked
+        few = asyncio.Semaphore(PINNED_AT_ONCE)
+        named = await all_of([self._found(url, few) for url in self._urls])
+        found: dict[SourceObject, S3Url] = {}
+        twice: list[str] = []
+        for asked, objects in zip(self._urls, named, strict=True):
+            for obj in objects:
+                if obj in found:
+                    already = f"{obj.uri} is in {str(found[obj])!r} already, and would come twice"
+                    twice.append(f"SOURCE {str(asked)!r}: {already}")
+                found[obj] = asked
         if twice:
             raise ConfigError(*twice)
-        few = asyncio.Semaphore(PINNED_AT_ONCE)
-        for obj in await all_of([self._pinned(url, few) for url in found]):
+        for obj in found:
             yield obj
 
     async def read(self, obj: SourceObject, offset: int) -> AsyncIterator[bytes]:
@@ -155,11 +115,20 @@ class S3Source:
         """What ``--after`` asks for; see ``s3_after.finish``."""
         from csv2kafka.sources import s3_after  # late, because few runs ask for it
 
-        await s3_after.finish(self._client, self._settings, self._urls, objects, after)
+        async def describe(url: S3Url) -> Described | None:
+            try:
+                return await self._described(url, "s3:GetObject", MISSING)
+            except ClientError:
+                return None
+
+        await s3_after.finish(self._client, self._settings, describe, self._urls, objects, after)
 
     async def close(self) -> None:
         """Give back connections; the next use opens others."""
         await self._client.close()
+
+    async def _found(self, url: S3Url, few: asyncio.Semaphore) -> list[SourceObject]:
+        return await all_of([self._pinned(key, few) for key in await self._keys(url)])
 
     async def _keys(self, url: S3Url) -> list[S3Url]:
         """The keys that one of the URLs names."""
@@ -207,7 +176,7 @@ class S3Source:
             return ""
         return f"; did you mean what is under {url}/?" if page.get("Contents") else ""
 
-    async def _described(self, url: S3Url, action: str, passing: Collection[str] = (), **version: str) -> _Described:
+    async def _described(self, url: S3Url, action: str, passing: Collection[str] = (), **version: str) -> Described:
         """The object's version and size, from its first byte: unlike to a HEAD, S3 answers why it refuses."""
         try:
             answer = await self._ask(
@@ -231,11 +200,11 @@ class S3Source:
             )
             size = answer["ContentLength"]
         version_id = answer.get("VersionId", "null")  # what was put before versions were kept has "null"
-        return _Described(size=size, etag=answer["ETag"], version_id="" if version_id == "null" else version_id)
+        return Described(size=size, etag=answer["ETag"], version_id="" if version_id == "null" else version_id)
 
     async def _look(self, obj: SourceObject) -> None:
         """SourceChanged unless the pinned version is there."""
-        url, pin = parse(obj.uri), _Pin.of(obj.version)
+        url, pin = parse(obj.uri), Pin.of(obj.version)
         try:
             if pin.version_id:
                 await self._described(url, pin.action, MISSING, VersionId=pin.version_id)
@@ -249,7 +218,7 @@ class S3Source:
     @asynccontextmanager
     async def _opened(self, obj: SourceObject, first: int, end: int) -> AsyncIterator[Read]:
         """A range's body. Every failure, also amid the body, is raised as this package's error."""
-        url, pin, doing = parse(obj.uri), _Pin.of(obj.version), f"reading {obj.uri}"
+        url, pin, doing = parse(obj.uri), Pin.of(obj.version), f"reading {obj.uri}"
         try:
             answer = await self._ask(
                 "get_object",

@@ -110,8 +110,9 @@ async def all_of(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     for error in errors:
         if not isinstance(error, ConfigError):
             raise error
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ConfigError(*(str(error) for error in errors))
+    refused = [error for error in errors if isinstance(error, ConfigError)]
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise ConfigError(*(p for e in refused for p in (e.problems if len(e.problems) > 1 else [str(e)])))
     return [result for result in results if not isinstance(result, BaseException)]
