@@ -32,6 +32,7 @@ from csv2kafka.checkpoints.dynamodb_item import (
     holder_of,
     key_of,
     packed,
+    size_of,
     table_problem,
     too_large,
     unpacked,
@@ -244,7 +245,8 @@ class DynamoDBStore(RemoteStore[_Held]):
         changed = {"checkpoint": packed(to_json(checkpoint))}
         if manifest is not None:
             changed["manifest"] = await asyncio.to_thread(lambda: packed(to_json(manifest)))  # may be MiB
-        room = GROWTH_BYTES if manifest is not None else 0  # the first save of a run: better refused now than later
+        # Where a run begins: refused now rather than later. Where it goes on, what has grown is part of the room.
+        room = max(0, GROWTH_BYTES - size_of(changed["checkpoint"])) if manifest is not None else 0
         check_size(self._place, lease.job, lease.owner, {**lease.kept, **changed}, room=room)
         remove = [EXPIRES]
         kept = dict(changed)

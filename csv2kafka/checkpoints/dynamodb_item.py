@@ -32,7 +32,9 @@ LEASE = ("epoch", "beat", "owner", "token", "since", "heartbeat", EXPIRES)
 COMPRESS_FROM = 2048  # bytes: below, people can read it in the console; above, each KB costs a write unit
 MAX_KEY_BYTES = 2048  # DynamoDB's
 MAX_ITEM_BYTES = 400 * 1024  # DynamoDB's: names and values of all attributes
-GROWTH_BYTES = 64 * 1024  # kept free when a run begins: its checkpoints may come to hold a decoder's state
+GROWTH_BYTES = (
+    64 * 1024
+)  # what a checkpoint may come to take, with a decoder's state in it: a run begins with room for it
 LEASE_BYTES = 2048  # what the lease's attributes may take, without the owner's name
 
 TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
@@ -77,7 +79,7 @@ def unpacked(value: Value | None) -> bytes | None:
 
 def check_size(place: str, key: str, owner: str, values: Mapping[str, Value], *, room: int) -> None:
     """ConfigError if an item with these large ``values`` would not fit, with ``room`` bytes left for it to grow."""
-    sizes = {name: len(name) + _size(value) for name, value in values.items()}
+    sizes = {name: len(name) + size_of(value) for name, value in values.items()}
     total = sum(sizes.values()) + len(key.encode()) + len(owner.encode()) + LEASE_BYTES
     if total + room > MAX_ITEM_BYTES:
         parts = ", ".join(f"{name} {size:,}" for name, size in sorted(sizes.items()))
@@ -92,7 +94,7 @@ def too_large(place: str, found: str) -> ConfigError:
     )
 
 
-def _size(value: Value) -> int:
+def size_of(value: Value) -> int:
     return len(value["B"]) if "B" in value else len(value["S"].encode())
 
 

@@ -19,6 +19,7 @@ from attrs import evolve
 from botocore.exceptions import ClientError
 
 from csv2kafka.aws.client import AwsClient
+from csv2kafka.checkpoints import dynamodb_item
 from csv2kafka.checkpoints.dynamodb import DynamoDBStore
 from csv2kafka.errors import ConfigError, Doubt, LeaseHeld, NotReachable, StaleLease
 from csv2kafka.model import Checkpoint, Manifest, Position, ResumePoint, to_json
@@ -157,6 +158,9 @@ async def test_a_write_that_comes_late_undoes_nothing(table: str, monkeypatch: p
         await _refused_again(call, sent)
         async with leased(other, "run-b"):
             await _refused_again(call, sent[:-1])
+        async with leased(store, "run-c"):
+            pass
+        await _refused_again(call, sent)
 
 
 async def _refused_again(call: Any, sent: list[tuple[Any, ...]]) -> None:
@@ -335,9 +339,22 @@ class TestSize:
     async def test_a_run_begins_only_with_room_to_grow(self, table: str) -> None:
         fits = Manifest(objects=MANY.objects[:8_600])
         async with opened(table) as store, leased(store) as lease:
-            with pytest.raises(ConfigError, match="65,536 of them free"):
+            with pytest.raises(ConfigError, match=r"409,600 bytes, 65,\d\d\d of them free"):
                 await store.save(lease, CHECKPOINT, fits)
             assert await store.load_manifest("orders") is None
+
+    async def test_one_that_could_begin_can_go_on_when_its_checkpoint_has_grown(
+        self, table: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dynamodb_item, "MAX_ITEM_BYTES", 160 * 1024)  # moto counts what is replaced, too
+        fits = Manifest(objects=MANY.objects[:2_150])
+        state = base64.b64encode(random.Random(0).randbytes(40_000)).decode()
+        async with opened(table) as store, leased(store) as lease:
+            await store.save(lease, CHECKPOINT, fits)
+            grown = evolve(CHECKPOINT, position=Position(resume=ResumePoint(state=state)))
+            await store.save(lease, grown)
+            await store.save(lease, grown, fits)  # as each session does
+            assert await store.load("orders") == grown
 
     async def test_a_checkpoint_that_outgrows_it_is_refused(self, table: str) -> None:
         state = base64.b64encode(random.Random(0).randbytes(200_000)).decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import AwsClient
+from csv2kafka.aws.client import AwsClient, explained
 from csv2kafka.checkpoints.s3 import S3Store
 from csv2kafka.errors import ConfigError, Doubt, LeaseHeld, NotAuthorized, StateContradiction
 from csv2kafka.model import Checkpoint, Manifest
@@ -86,6 +86,12 @@ def first_of_each() -> Callable[[Request], bool]:
     return is_one
 
 
+def refused(code: str, parameters: Mapping[str, Any]) -> Exception:
+    """What ``AwsClient.call`` raises for an answer with this code."""
+    error = ClientError({"Error": {"Code": code}}, "Asking")
+    return error if code in parameters["passing"] else explained(error, doing="asking")
+
+
 async def test_what_took_effect_without_an_answer_is_no_lost_lease(aws: Aws, bucket: str) -> None:
     async with HttpProxy(aws.url) as proxy, opened(bucket, endpoint_url=proxy.url) as store:
         await store.load("orders")
@@ -108,6 +114,22 @@ async def test_the_stores_id_is_its_own_also_when_the_answer_is_lost(aws: Aws, b
         proxy.cut(puts, after=True)
         await store.load("orders")
         await other.load("orders")
+        assert store.id == other.id
+
+
+async def test_of_two_who_make_the_store_one_does(aws: Aws, bucket: str) -> None:
+    call = AwsClient.call
+
+    async def overtaken(self: AwsClient, operation: str, **parameters: Any) -> Any:
+        if operation == "put_object":
+            patch.undo()
+            await other.load("orders")
+        return await call(self, operation, **parameters)
+
+    async with opened(bucket) as store, opened(bucket) as other:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(AwsClient, "call", overtaken)
+            await store.load("orders")
         assert store.id == other.id
 
 
@@ -196,7 +218,7 @@ async def test_a_conflict_with_another_request_is_tried_again(
         nonlocal conflicts
         if parameters.get("Key") == KEY and operation == "put_object" and conflicts % 3 != 2:
             conflicts += 1
-            raise ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, operation)
+            raise refused("ConditionalRequestConflict", parameters)
         conflicts += 1
         return await call(self, operation, **parameters)
 
@@ -240,7 +262,7 @@ async def test_who_may_list_the_prefix_alone_can_use_it(
 
     async def guarded(self: AwsClient, operation: str, **parameters: Any) -> Any:
         if operation == "get_object" and not (readable and parameters["Key"] in there()):
-            raise ClientError({"Error": {"Code": code}}, operation)
+            raise refused(code, parameters)
         return await call(self, operation, **parameters)
 
     def there() -> list[str]:
