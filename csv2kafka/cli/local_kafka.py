@@ -176,6 +176,10 @@ class LocalKafka:
         """``host:port`` at which a listener is bound."""
         return f"{HOST}:{self._ports[listener]}"
 
+    def configure(self, config: Mapping[str, str]) -> None:
+        """More broker settings, from the next start on."""
+        self._config |= config
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -40,6 +40,7 @@ R = TypeVar("R", bound=Response)
 
 SEND_BUFFER_BYTES = 1 << 20  # about a batch: fewer wake-ups of the loop for each
 CLOSE_SECONDS = 1.0
+LONGEST_THROTTLE_MS = 60_000  # what is held back for longer is late: transactions do not live much longer
 # Of a login's time, what is over when the next begins: the rest is for the network and the clocks. Connections are
 # spread over a tenth of it, as Kafka's own clients spread them.
 LOGIN_AGAIN = (0.85, 0.95)
@@ -94,7 +95,7 @@ class Connection(AIOKafkaConnection):
         )
         self.address = f"{host}:{port}"
         self._seconds = settings.request_seconds
-        self._answered_at: float | None = None  # when the last answer to a ``post`` came
+        self._answered_at: float | None = None  # when the last answer came, or when the broker reads on behind it
         self._why_closed = ""
         self._draw = draw
         self._logging_in = False
@@ -159,8 +160,9 @@ class Connection(AIOKafkaConnection):
     async def answer(self, posted: Answer, kind: type[R]) -> R:
         """Wait for it. Doubt if the connection is cut, or nothing at all came from it for the time allowed.
 
-        The time begins anew with each answer on this connection: behind four large batches on a slow line, the
-        fourth is not late because of the others. The wait stays bounded by what was in flight before it.
+        The time begins anew with each answer on this connection, and behind the pause that a quota makes after it:
+        behind four large batches on a slow line, the fourth is not late because of the others. The wait stays
+        bounded by what was in flight before it.
         """
         while not posted.future.done():
             await asyncio.wait({posted.future}, timeout=self._due(posted) - self._loop.time())
@@ -298,7 +300,9 @@ class Connection(AIOKafkaConnection):
 
     def _note_answer(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None:
-            self._answered_at = self._loop.time()
+            # A broker that holds a client to a quota says so, and reads nothing more from it for that time.
+            held_back_ms = min(getattr(future.result(), "throttle_time_ms", 0), LONGEST_THROTTLE_MS)
+            self._answered_at = self._loop.time() + held_back_ms / 1000
 
     def _tune(self) -> None:
         raw = self._writer.get_extra_info("socket") if self._writer is not None else None

@@ -66,6 +66,15 @@ async def test_no_answer_closes_the_connection_and_all_that_waits(node: FakeNode
     assert node.count("EndTxn") == 2
 
 
+async def test_the_pause_that_a_quota_makes_is_not_counted(node: FakeNode, connection: Connection) -> None:
+    throttled = struct.pack(">ih", 60_000, 0)
+    node.says["EndTxn"] = lambda _: throttled if node.count("EndTxn") == 1 else None
+    await connection.ask(END, wire.EndTxnResponse)
+    with pytest.raises(TimeoutError):  # ours, not the connection's after 0.2 s
+        await asyncio.wait_for(connection.ask(END, wire.EndTxnResponse), 0.6)
+    assert connection.connected()  # type: ignore[no-untyped-call]
+
+
 async def test_a_cut_connection_is_a_doubt_and_stays_cut(node: FakeNode, connection: Connection) -> None:
     await connection.ask(END, wire.EndTxnResponse)
     node.says["EndTxn"] = lambda _: node.hang_up()
