@@ -6,7 +6,9 @@ why it is refused.
 
 from __future__ import annotations
 
+import codecs
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import pytest
 from csv2kafka.decoding import TextDecoder
 from csv2kafka.encoding import JsonEncoder
 from csv2kafka.framing import Framer
-from csv2kafka.model import Dialect, ResumePoint
+from csv2kafka.model import Block, Dialect, ResumePoint
+from tests import compressed
 
 HERE = Path(__file__).parent
 CASES = sorted((HERE / "cases").glob("*.csv"))
@@ -29,7 +32,10 @@ def read(data: bytes, size: int) -> list[Any]:
     """The rows as objects, refused ones as their reason, in order."""
     decoder = TextDecoder("utf-8", start=ResumePoint(), offset=0)
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
-    blocks = [block for piece in pieces for block in decoder.feed(piece)] + decoder.finish()
+    return rows_of([block for piece in pieces for block in decoder.feed(piece)] + decoder.finish())
+
+
+def rows_of(blocks: Sequence[Block]) -> list[Any]:
     framer = Framer(Dialect(), 0, exact=True)  # a wrong count is set right by whoever reads, not here
     chunks = [chunk for block in blocks for chunk in framer.feed(block)] + framer.finish()
     rows: list[Any] = []
@@ -51,6 +57,16 @@ def test_our_own(case: Path, size: int) -> None:
     assert len(rows) == len(expected)
     for row, wanted in zip(rows, expected, strict=True):
         assert row.startswith(wanted) if isinstance(wanted, str) else row == wanted
+
+
+@pytest.mark.parametrize("codec", compressed.CODECS)
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+async def test_our_own_compressed(case: Path, codec: str) -> None:
+    """As the text that decoding makes of them is the same, so are the rows."""
+    data = case.read_bytes()
+    blocks = await compressed.decoded(compressed.member(codec, data), (100,))
+    assert blocks[0].offset == (3 if data.startswith(codecs.BOM_UTF8) else 0)
+    assert rows_of(blocks) == read(data, 1 << 20)
 
 
 @pytest.mark.skipif(not SPECTRUM_CASES, reason="no ../shared/conformance/csv-spectrum beside this checkout")
