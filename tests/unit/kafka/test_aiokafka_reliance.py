@@ -65,6 +65,36 @@ def test_the_connection_takes_what_we_give_it() -> None:
     assert given | set(options.security.arguments) <= set(taken)
 
 
+async def test_logging_in_is_a_step_of_connecting_that_can_be_replaced(node: FakeNode) -> None:
+    """Behind the look-up of versions; and the mechanisms' sides of the conversation are had without it."""
+
+    class Replaced(AIOKafkaConnection):
+        versions: object = None
+
+        async def _do_sasl_handshake(self) -> None:
+            self.versions = dict(self._versions)
+
+    options = client_settings(
+        {
+            "bootstrap_servers": "unused",
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_plain_username": "me",
+            "sasl_plain_password": "secret",
+        }
+    )
+    replaced: Any = Replaced
+    connection = replaced("127.0.0.1", node.port, **options.security.arguments)
+    await connection.connect()
+    assert connection.versions == connection._versions
+    assert await connection.authenticator_plain().step(None) == (b"me\0me\0secret", True)
+    connection._sasl_mechanism = "SCRAM-SHA-256"
+    first, _ = await connection.authenticator_scram().step(None)
+    assert first.startswith(b"n,,n=me,r=")
+    assert callable(connection.authenticator_oauth)
+    assert callable(connection.authenticator_gssapi)
+    await asyncio.wait_for(connection.close(), 5)
+
+
 async def test_a_connection_has_learned_the_brokers_versions(connection: Any) -> None:
     assert {key: connection._versions[key] for key in VERSIONS} == VERSIONS
 
