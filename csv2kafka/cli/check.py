@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import asdict
@@ -15,8 +17,12 @@ from csv2kafka.cli.options import configured, loaded
 from csv2kafka.cli.redact import redacted, redacted_facts
 from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
+from csv2kafka.cli.suspicion import wrong_delimiter
 from csv2kafka.config import RunConfig
 from csv2kafka.model.findings import Finding, Forecast
+
+if TYPE_CHECKING:
+    from csv2kafka.preflight import Preflight
 
 CHECK_VERSION = 1
 MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "bold red"), "not checked": ("-", "dim")}
@@ -42,7 +48,7 @@ async def check(config: RunConfig, *, as_json: bool) -> int:
     look = Preflight(config)
     found: list[Finding] = []
     console = Console(highlight=False, soft_wrap=True)
-    async for finding in look.findings():
+    async for finding in _all_of(look):
         found.append(finding)
         if not as_json:
             with results():
@@ -55,6 +61,15 @@ async def check(config: RunConfig, *, as_json: bool) -> int:
         else:
             console.print(summary(found, code), markup=False)
     return code
+
+
+async def _all_of(look: Preflight) -> AsyncIterator[Finding]:
+    """Its findings, and what a person would suspect."""
+    async with aclosing(look.findings()) as findings:
+        async for finding in findings:
+            yield finding
+    if (doubt := wrong_delimiter(look.forecast.header)) is not None:
+        yield Finding.warned("delimiter", doubt)
 
 
 def exit_code(found: list[Finding]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from attrs import field, frozen
+from attrs import frozen
 
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.model.flow import Records
@@ -25,7 +25,7 @@ class Finding:
     status: Status
     message: str
     hint: str = ""
-    exit_code: int = field(default=0)
+    exit_code: int = 0
 
     @classmethod
     def passed(cls, name: str, message: str) -> Self:
@@ -49,12 +49,13 @@ class Finding:
 class Forecast:
     """What a job will be, judged by its first rows. None where that cannot be told.
 
-    ``rows``, ``seconds``: of the whole job. ``sample``: its first rows, encoded.
+    ``rows``, ``seconds``: of the whole job. ``header``: its columns. ``sample``: its first rows, encoded.
     ``max_record``: bytes of the longest record, where the user said so. ``stops_at_bad_row``: the policy is ``fail``.
     """
 
     rows: int | None = None
     seconds: float | None = None
+    header: tuple[str, ...] = ()
     sample: Records | None = None
     max_record: int | None = None
     stops_at_bad_row: bool = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from csv2kafka import registry
 from csv2kafka.checks import check_checkpoint, check_not_written
@@ -43,7 +43,7 @@ class Preflight:
         self.job = config.job or registry.job_name(uri, self._sink.destination, run_id=self._run_id)
         self.forecast = Forecast()
 
-    async def findings(self) -> AsyncIterator[Finding]:
+    async def findings(self) -> AsyncGenerator[Finding, None]:
         """One for each thing, as soon as it is known."""
         try:
             async with closing(self._findings()) as findings:

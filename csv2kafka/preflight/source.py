@@ -63,7 +63,9 @@ async def first_rows(
         findings.append(Finding.failed(ROWS if seen.objects else HEADER, failed))
     else:
         findings += seen.row_findings(config.on_bad_row)
-    forecast = evolve(forecast, sample=seen.sample, rows=seen.rows_in(total_bytes(objects), scale, len(objects)))
+    forecast = evolve(
+        forecast, header=seen.header, sample=seen.sample, rows=seen.rows_in(total_bytes(objects), scale, len(objects))
+    )
     seconds, by = _seconds(forecast.rows, total_bytes(objects), scale, str(config.bootstrap_servers))
     forecast = evolve(forecast, seconds=seconds)
     if failed is None:

@@ -290,6 +290,14 @@ class TestCommand:
         assert lines[0].startswith("✓ source: 1 object")
         assert lines[-1].startswith("a run can begin (")
 
+    def test_a_delimiter_that_may_be_another(
+        self, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        csv.write_bytes(ROWS.replace(b",", b";"))
+        url = f"sqlite:///{tmp_path}/jobs.db"
+        assert execute(["check", str(csv), "-o", str(tmp_path / "out"), "--checkpoints", url]) == 0
+        assert "is --delimiter ';' meant?" in capsys.readouterr().out
+
     def test_a_dead_broker_ends_it_as_the_run(
         self, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
