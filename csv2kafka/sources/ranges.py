@@ -110,9 +110,7 @@ class _Range:
             try:
                 await self._take()
             except Csv2KafkaError as error:
-                if self.at > before:
-                    attempt, pause = 0, FIRST_PAUSE_SECONDS
-                attempt += 1
+                attempt, pause = (0, FIRST_PAUSE_SECONDS) if self.at > before else (attempt + 1, pause)
                 if not error.retryable or attempt >= self.settings.attempts:
                     raise
                 await asyncio.sleep(pause * (1 + self.settings.draw()) / 2)

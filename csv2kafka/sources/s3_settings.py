@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from csv2kafka.config.kinds import Kind, choice, count, duration, optional, size, switch, text
 from csv2kafka.config.option import did_you_mean
@@ -106,9 +106,9 @@ class S3Settings:
     """``values``: of all options, by name. ``of_requests``: parameters of every request (boto3's names).
     ``of_content``: those of requests for an object's content, secrets among them."""
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)
     of_requests: Mapping[str, Any]
-    of_content: Mapping[str, Any]
+    of_content: Mapping[str, Any] = field(repr=False)
 
 
 def s3_settings(given: Mapping[str, Any]) -> S3Settings:

@@ -76,7 +76,7 @@ def named_by(url: S3Url, keys: Iterable[str]) -> list[str]:
         pattern = re.compile(_glob(url.key), re.DOTALL)
         found = [key for key in keys if pattern.fullmatch(key)]
     else:
-        names = ((key, key.removeprefix(url.key)) for key in keys)
+        names = ((key, key.removeprefix(url.key)) for key in keys if key.startswith(url.key))
         found = [key for key, name in names if name and "/" not in name and not name.startswith((".", "_"))]
     return _in_order(key for key in found if not key.endswith("/"))
 
