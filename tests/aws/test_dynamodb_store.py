@@ -450,3 +450,22 @@ class TestTables:
 
         asyncio.run(main())
         asyncio.run(main())
+
+
+async def test_each_request_names_the_permission_that_it_needs(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = AwsClient.call
+    named: dict[str, str] = {}
+
+    async def noted(self: AwsClient, operation: str, **parameters: Any) -> Any:
+        named[operation] = parameters["action"]
+        return await call(self, operation, **parameters)
+
+    monkeypatch.setattr(AwsClient, "call", noted)
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    async with opened(name) as store:
+        await store.create()
+        async with leased(store) as lease:
+            await store.save(lease, CHECKPOINT)
+        assert [status.checkpoint async for status in store.jobs()] == [CHECKPOINT]
+    assert named == {operation: f"dynamodb:{operation.title().replace('_', '')}" for operation in named}
+    assert len(named) == 7

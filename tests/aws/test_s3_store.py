@@ -400,3 +400,27 @@ def test_closed_it_can_be_used_again_in_another_loop(aws: Aws, bucket: str) -> N
 
     asyncio.run(main())
     asyncio.run(main())
+
+
+async def test_each_request_names_the_permission_that_it_needs(
+    aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = AwsClient.call
+    named: dict[str, str] = {}
+
+    async def noted(self: AwsClient, operation: str, **parameters: Any) -> Any:
+        named[operation] = parameters["action"]
+        return await call(self, operation, **parameters)
+
+    monkeypatch.setattr(AwsClient, "call", noted)
+    async with opened(bucket) as store:
+        async with leased(store) as lease:
+            await store.save(lease, CHECKPOINT, MANIFEST)
+        assert [status.checkpoint async for status in store.jobs()] == [CHECKPOINT]
+        await store.delete("orders")
+    assert named == {
+        "get_object": "s3:GetObject",
+        "put_object": "s3:PutObject",
+        "delete_object": "s3:DeleteObject",
+        "list_objects_v2": "s3:ListBucket",
+    }

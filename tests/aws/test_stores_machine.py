@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from csv2kafka.checkpoints.dynamodb import DynamoDBStore
 from csv2kafka.checkpoints.s3 import S3Store
+from csv2kafka.model import JobStatus
 from csv2kafka.protocols import CheckpointStore
 from tests.aws.conftest import Aws
 from tests.aws.stores import Answers, requests_take_no_time
-from tests.properties.test_stores import Leases
+from tests.properties.test_stores import JOB, Leases
 
 
 class AwsLeases(Leases):
@@ -21,6 +23,7 @@ class AwsLeases(Leases):
     when answers are lost."""
 
     answers = Answers()
+    looks = 0
 
     def make(self, corner: str) -> CheckpointStore:
         """One of the stores of this example."""
@@ -34,6 +37,18 @@ class AwsLeases(Leases):
     def next_answers_are_lost(self, number: int) -> None:
         self.answers.lost = number
 
+    @invariant()
+    def every_client_sees_the_model(self) -> None:
+        """One of them at a time: most of what this test takes is asking."""
+        self.looks += 1
+        store = self.stores["ab"[self.looks % 2]]
+        assert self.run(store.load(JOB)) == self.checkpoint
+        statuses = self.run(listed(store))
+        assert [status.checkpoint for status in statuses] == ([self.checkpoint] if self.checkpoint else [])
+        assert all(status.owner == self.holder for status in statuses)
+        if self.looks % 4 == 0:
+            assert self.run(store.load_manifest(JOB)) == self.manifest
+
     def teardown(self) -> None:
         self.answers.lost = 0
         if hasattr(self, "runner"):
@@ -45,6 +60,7 @@ class AwsLeases(Leases):
         super().teardown()
 
 
+@pytest.mark.timeout(300)
 def test_dynamodb(aws: Aws) -> None:
     class Machine(AwsLeases):
         def make(self, corner: str) -> CheckpointStore:
@@ -58,12 +74,17 @@ def test_dynamodb(aws: Aws) -> None:
     run(Machine)
 
 
+@pytest.mark.timeout(300)
 def test_s3(aws: Aws, bucket: str) -> None:
     class Machine(AwsLeases):
         def make(self, corner: str) -> CheckpointStore:
             return S3Store(bucket, corner)
 
     run(Machine)
+
+
+async def listed(store: CheckpointStore) -> list[JobStatus]:
+    return [status async for status in store.jobs()]
 
 
 async def create(store: CheckpointStore) -> None:
@@ -73,4 +94,4 @@ async def create(store: CheckpointStore) -> None:
 
 def run(machine: type[AwsLeases]) -> None:
     with requests_take_no_time(AwsLeases.answers):
-        run_state_machine_as_test(machine, settings=settings(max_examples=6, stateful_step_count=20, deadline=None))
+        run_state_machine_as_test(machine, settings=settings(max_examples=10, stateful_step_count=25, deadline=None))
