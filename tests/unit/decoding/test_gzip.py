@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from csv2kafka import kernel
+from csv2kafka.decoding import gzip as gzip_stage
 from csv2kafka.decoding.compression import CODECS, beginning, resume_at, start_of
-from csv2kafka.decoding.gzip import MAX_HEADER_BYTES, Gzip, _led_in
+from csv2kafka.decoding.gzip import MAX_HEADER_BYTES, Gzip, _first_bit, _led_in
 from csv2kafka.decoding.members import Damaged
 from csv2kafka.errors import DataError
 from csv2kafka.model import ResumePoint
@@ -38,16 +39,12 @@ class TestKernel:
     def test_what_stands_in_front_of_damage_is_given(self) -> None:
         data = bytearray(many_blocks(TEXT)[10:])
         data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
-        inflater, made, at = kernel.Inflater(), b"", 0
-        while True:
-            part, used, stop = inflater.inflate(bytes(data), at, 1000)
-            made, at = made + part, at + used
-            if stop != "more":
-                break
+        inflater = kernel.Inflater()
+        made, used, stop = inflater.inflate(bytes(data), 0, 2 * len(TEXT))
         assert stop == "damage"
         assert len(TEXT) // 3 < len(made) < len(TEXT)
-        assert TEXT.startswith(made[: len(TEXT) // 3])
-        assert inflater.inflate(bytes(data), at, 1000)[::2] == (b"", "damage")
+        assert made[: len(TEXT) // 3] == TEXT[: len(TEXT) // 3]
+        assert inflater.inflate(bytes(data), used, 1000)[::2] == (b"", "damage")
 
     def test_the_window_stands_before_the_stream(self) -> None:
         raw = zlib.compressobj(wbits=-15, zdict=TEXT[:5000])
@@ -108,6 +105,39 @@ async def test_points_are_found_at_every_bit() -> None:
         blocks = await decoded(KINDS["dynamic"], (300,))
     states = [json.loads(block.resume.state or "{}") for block in blocks]
     assert {state.get("bits") for state in states} >= set(range(8))
+
+
+@pytest.mark.parametrize(
+    ("seems", "headers", "expected"),
+    [
+        ({4}, 0b0000_0100_0000, 4),
+        ({8}, 0b0100_0000_0000, 0),
+        (set(), 0, None),
+        ({2, 4}, 0b0000_0101_0000, None),  # Huffman codes, as it seems: only one can be right
+        ({2, 4}, 0b0000_0001_0000, None),
+        ({2, 4, 5}, 0, 2),  # stored blocks that begin with the next byte
+        ({6, 7, 8}, 0, 6),  # and with the one behind it
+        ({5, 6}, 0, None),
+    ],
+)
+def test_a_bit_that_is_not_certain_is_none(
+    seems: set[int], headers: int, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gzip_stage, "_gives", lambda _proof, bits, *_: bits in seems)
+    assert _first_bit(headers & 0xFF, bytes([headers >> 8, 0]), b"", b"proof") == expected
+
+
+@pytest.mark.usefixtures("native")
+async def test_resumed_runs_note_places_as_the_first_did() -> None:
+    data = KINDS["dynamic"]
+    with small_points():
+        blocks = await decoded(data, (300,))
+        for _ in range(8):
+            middle = blocks[min(len(blocks) - 1, 5)]
+            blocks = await decoded(data, (300,), start=middle.resume, offset=middle.offset)
+            assert text_of(blocks) == TEXT[middle.offset :]
+    assert blocks[-1].resume.offset > len(data) * 3 // 4
+    assert blocks[-1].read == len(data)
 
 
 @pytest.mark.usefixtures("native")
