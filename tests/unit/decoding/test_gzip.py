@@ -34,37 +34,6 @@ def test_a_stream_can_begin_at_any_bit(bits: int, inflate: Callable[..., object]
     assert zlib.decompress(led_in, -15) == TEXT
 
 
-@pytest.mark.usefixtures("each_kernel")
-class TestKernel:
-    def test_what_stands_in_front_of_damage_is_given(self) -> None:
-        data = bytearray(many_blocks(TEXT)[10:])
-        data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
-        inflater = kernel.Inflater()
-        made, used, stop = inflater.inflate(bytes(data), 0, 2 * len(TEXT))
-        assert stop == "damage"
-        assert len(TEXT) // 3 < len(made) < len(TEXT)
-        assert made[: len(TEXT) // 3] == TEXT[: len(TEXT) // 3]
-        assert inflater.inflate(bytes(data), used, 1000)[::2] == (b"", "damage")
-
-    def test_the_window_stands_before_the_stream(self) -> None:
-        raw = zlib.compressobj(wbits=-15, zdict=TEXT[:5000])
-        data = raw.compress(TEXT) + raw.flush()
-        assert kernel.Inflater(TEXT[:5000]).inflate(data, 0, len(TEXT))[0] == TEXT
-        assert kernel.Inflater().inflate(data, 0, len(TEXT))[2] == "damage"
-
-    def test_the_check_sum_is_gzips(self) -> None:
-        assert kernel.crc32(TEXT) == zlib.crc32(TEXT)
-        assert kernel.crc32(TEXT[100:], kernel.crc32(TEXT[:100])) == zlib.crc32(TEXT)
-        assert kernel.crc32(b"", 7) == 7
-
-    def test_bytes_behind_the_end_are_not_used(self) -> None:
-        raw = zlib.compressobj(wbits=-15)
-        data = raw.compress(b"abc") + raw.flush()
-        assert kernel.Inflater().inflate(b"xx" + data + b"more", 2, 100) == (b"abc", len(data), "end")
-        inflater = kernel.Inflater()
-        assert inflater.inflate(data + b"more", 0, 2)[0] == b"ab"
-
-
 @pytest.fixture
 def native() -> None:
     if kernel.NAME != "native":
