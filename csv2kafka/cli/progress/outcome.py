@@ -14,7 +14,7 @@ def outcome(report: Report, words: Words) -> list[str]:
     if report.already_complete:
         return [
             f"complete already, since {local_time(point.at)}: {rows} in {report.destination}",
-            f"job {point.job}; nothing was done. --restart {words.restart}",
+            f"job {point.job}; no row was sent. --restart {words.restart}",
         ]
     lines = [f"done: {rows} in {report.destination}{_offsets(report)}"]
     resumed = f", {report.resumed_from_row:,} of them by earlier runs" if report.resumed_from_row else ""
