@@ -7,7 +7,7 @@ import uuid
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from csv2kafka.checkpoints.dynamodb import DynamoDBStore
 from csv2kafka.checkpoints.s3 import S3Store
@@ -36,6 +36,14 @@ class AwsLeases(Leases):
     @rule(number=st.integers(1, 3))
     def next_answers_are_lost(self, number: int) -> None:
         self.answers.lost = number
+
+    @precondition(lambda self: len(self.held) == 1 and self.holder in self.held)
+    @rule()
+    def taken_over_and_only_then_given_back(self) -> None:
+        """What a run that was asleep does; single rules seldom come to it."""
+        (asleep,) = self.held
+        self.take("b" if asleep == "a" else "a")
+        self.leave(asleep)
 
     @invariant()
     def every_client_sees_the_model(self) -> None:
