@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
 ROWS = 200_000  # 10 MB: ten ranges
 RANGE_BYTES = 1 << 20
 CUT = 300_000
+READ_SECONDS = 3
 KEY = "orders.csv"
 READS = gets(KEY, least=CUT + 1)
 Lay = Callable[[HttpProxy], list[Rule]]
@@ -68,7 +69,11 @@ def job(aws: Aws, bucket: str, file: Path, bootstrap_servers: str, topic: str, t
         topic=topic,
         checkpoints=f"dynamodb://{make_table(aws, tmp_path)}",
         directory=tmp_path,
-        variables={"CSV2KAFKA_CHECKPOINT_INTERVAL": "100ms", "CSV2KAFKA_S3_RANGE_BYTES": str(RANGE_BYTES)},
+        variables={
+            "CSV2KAFKA_CHECKPOINT_INTERVAL": "100ms",
+            "CSV2KAFKA_S3_RANGE_BYTES": str(RANGE_BYTES),
+            "CSV2KAFKA_S3_READ_TIMEOUT": str(READ_SECONDS),
+        },
     )
     yield job
     job.kill_all()
@@ -97,8 +102,9 @@ S3_FAULTS: dict[str, Lay] = {
     "503 SlowDown": lambda s3: [s3.slow_down(every(2, READS), times=6)],
     "500 InternalError": lambda s3: [s3.internal_error(every(2, READS), times=6)],
     "503 to everything for a while": lambda s3: [s3.slow_down(READS, times=20)],
-    "late answers": lambda s3: [s3.delay(2.0, READS, times=3)],
-    "connections cut before the answer": lambda s3: [s3.cut(READS, times=2), s3.cut(READS, after=True, times=2)],
+    "answers that come too late": lambda s3: [s3.delay(2 * READ_SECONDS, READS, times=3)],
+    # Of four ranges at once. A connection that was cut before is tried once more by aiohttp itself.
+    "connections cut before the answer": lambda s3: [s3.cut(READS, times=10), s3.cut(READS, after=True, times=10)],
     "a socket that stalls": lambda s3: [s3.stall(READS, at=CUT)],
     "one after the other": lambda s3: [
         s3.cut_body(every(2, READS), at=CUT, times=3),
