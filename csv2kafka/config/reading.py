@@ -25,8 +25,8 @@ class ReadConfig(CommonConfig):
         help="A CSV file, a directory, a glob in quotes, s3://BUCKET/KEY, s3://BUCKET/PREFIX/, a glob of keys, an "
         "http(s):// address, or - for standard input; also compressed (gzip, zstd, bzip2, xz). Several are read one "
         "after another, as if they were one; each with its own header, which must agree. A directory gives all its "
-        "files, whatever they are called, but for those whose names begin with . or _; nothing of its subdirectories. A glob "
-        "in quotes gives the files it matches (** for any depth). Both in natural order: part-2.csv before "
+        "files, whatever they are called, but for those whose names begin with . or _; nothing of its subdirectories. "
+        "A glob in quotes gives the files it matches (** for any depth). Both in natural order: part-2.csv before "
         "part-10.csv; a glob without quotes comes in the shell's order. From - a run cannot be gone on with: each is "
         "a new job with a name of its own, and running it again sends the rows again.",
         example="'exports/2024-*.csv'",
