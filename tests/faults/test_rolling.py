@@ -22,7 +22,7 @@ from tests.kafka_cluster import KafkaCluster, until
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(400)]
 
 TOPIC = "orders"
-ROWS = 250_000
+ROWS = 170_000
 ROW_BYTES = 1000
 # A quota keeps the run going while things happen to it: it would be over in seconds.
 PACE = 2_500_000
@@ -46,7 +46,7 @@ def test_a_run_on_a_cluster_that_is_worked_on(cluster: KafkaCluster, tmp_path: P
         file.writelines(f"{number},{str(number) * 10:x<{ROW_BYTES}}\n" for number in range(ROWS))
     cluster.limit_producers(PACE)
     arguments = ["run", str(source), "-b", cluster.bootstrap_servers, "-t", TOPIC, "--progress", "json"]
-    arguments += ["--delivery", delivery, "--compression", "none", "--checkpoint-rows", "2000"]
+    arguments += ["--delivery", delivery, "--compression", "none", "--checkpoint-rows", "1000"]
     arguments += ["--kafka", f"request_timeout_ms={REQUEST_MS}"]
     run = Installed(arguments, tmp_path).start()
     try:
