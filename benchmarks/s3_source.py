@@ -39,6 +39,7 @@ class Ranges(http.server.BaseHTTPRequestHandler):
     """Ranges of one directory's files, by GET, as S3 answers them."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     directory: Path
 
     def do_GET(self) -> None:
@@ -121,11 +122,14 @@ def main() -> None:
         server.start()
         address = f"http://127.0.0.1:{receiving.recv()}"
         os.environ |= {"AWS_ENDPOINT_URL_S3": address, "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
+        (data / "one.csv").write_bytes(b"a,b\n1,2\n")
         path, s3, url = str(table.path), f"s3://{BUCKET}/usual.csv", f"{address}/usual.csv"
+        starts = {"file": str(data / "one.csv"), "S3": f"s3://{BUCKET}/one.csv", "HTTP": f"{address}/one.csv"}
         ways: dict[str, Callable[[], Figure]] = {
             "alone, file": partial(alone, partial(LocalSource, path)),
             "alone, S3": partial(alone, partial(S3Source, s3)),
             "alone, HTTP": partial(alone, partial(HttpSource, url)),
+            **{f"start, {name}": partial(run, source, directory) for name, source in starts.items()},
             "run, file": partial(run, path, directory),
             "run, S3": partial(run, s3, directory),
             "run, HTTP": partial(run, url, directory),
@@ -139,6 +143,9 @@ def main() -> None:
     print(f"{table.rows:,} rows, {table.bytes:,} bytes\n")
     for name, found in figures.items():
         seconds, cpu = (statistics.median(column) for column in zip(*found, strict=True))
+        if name.startswith("start"):
+            print(f"{name:12} {seconds:7.2f} s    {cpu:6.2f} CPU s")
+            continue
         print(f"{name:12} {table.bytes / seconds / 1e6:7.0f} MB/s {cpu / table.bytes * 1e9:6.2f} CPU s/GB")
 
 
