@@ -270,7 +270,10 @@ def stdin_source(urls: Sequence[str], config: ReadConfig) -> Source:
 def s3_source(urls: Sequence[str], config: ReadConfig) -> Source:
     """s3://BUCKET/KEY, s3://BUCKET/PREFIX/ and globs of keys."""
     from csv2kafka.sources.s3 import S3Source
+    from csv2kafka.sources.s3_after import check_after
 
+    if isinstance(config, RunConfig) and config.after is not None:
+        check_after(urls, config.after)
     return S3Source(*urls, **config.s3)
 
 

@@ -143,6 +143,7 @@ class AwsClient:
                 loader = session.get_component("data_loader")
                 for described in ("service-2", "endpoint-rule-set-1"):
                     await asyncio.to_thread(loader.load_service_model, self._service, described)
+                await asyncio.to_thread(loader.load_data, "endpoints")
                 client = session.create_client(
                     self._service,
                     # What Lambda, ECS and Batch set, and SDKs read; but botocore knows AWS_DEFAULT_REGION alone.
