@@ -1,6 +1,6 @@
 """Proves that a destination holds exactly the rows of the source, each once, in order.
 
-Reads both sides as streams, at flat memory: the CSV through the same way as a run (reading.py), Kafka with
+Reads both sides as streams, at flat memory: the CSV through the same way as a run (reading/), Kafka with
 read_committed, a file as bytes. The job's checkpoint, where it is found, says at which offset the job began and
 which producers are its own; without one the whole partition is compared.
 """

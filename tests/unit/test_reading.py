@@ -10,12 +10,11 @@ from contextlib import aclosing
 import pytest
 from attrs import frozen
 
-from csv2kafka import reading
 from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.encoding import JsonEncoder
 from csv2kafka.errors import BadRow, Csv2KafkaError, DataError, Doubt
 from csv2kafka.model import Chunk, Dialect, Position, Records, SourceObject
-from csv2kafka.reading import Encoded, Reading, as_they_are, read_rows
+from csv2kafka.reading import Encoded, Reading, as_they_are, one_object, read_rows
 from csv2kafka.testing import Crash, FakeSource, run_virtual
 from tests.pipelines import Place, Wrapped, csv_text, source_of, values
 
@@ -26,7 +25,7 @@ BYTES = ChunkSize.bytes
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 50 bytes, 300 bytes under way."""
     monkeypatch.setattr(ChunkSize, "bytes", lambda *_: 50)
-    monkeypatch.setattr(reading, "ENCODE_AHEAD_BYTES", 300)
+    monkeypatch.setattr(one_object, "ENCODE_AHEAD_BYTES", 300)
 
 
 @frozen(kw_only=True)
@@ -230,28 +229,28 @@ class TestBounds:
                 await self.inner.write(payload)  # type: ignore[attr-defined]
 
         await place.run(sink=Wrapped(place.sink, Slow), checkpoint_rows=1000)  # type: ignore[arg-type]
-        blocks = (reading.READ_AHEAD_BLOCKS + 2) * 100  # in the queue, one waiting for it, one being framed
-        chunks = reading.ENCODE_AHEAD_BYTES + 3 * 50  # under way, being written, not cut yet
+        blocks = (one_object.READ_AHEAD_BLOCKS + 2) * 100  # in the queue, one waiting for it, one being framed
+        chunks = one_object.ENCODE_AHEAD_BYTES + 3 * 50  # under way, being written, not cut yet
         assert max(ahead) <= blocks + chunks
         assert len(text) > 5 * (blocks + chunks)
 
     async def test_blocks_are_let_go_once_their_rows_are_confirmed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         kept: list[int] = []
-        forget = reading._ObjectRows._forget
+        forget = one_object.ObjectRows._forget
 
-        def watched(self: reading._ObjectRows[None], offset: int) -> None:
+        def watched(self: one_object.ObjectRows[None], offset: int) -> None:
             forget(self, offset)
             kept.append(sum(len(block.data) for block in (*self._cut, *self._uncut)))
 
-        monkeypatch.setattr(reading._ObjectRows, "_forget", watched)
+        monkeypatch.setattr(one_object.ObjectRows, "_forget", watched)
         await read(source_of(csv_text(1000), block_bytes=100))
         assert kept[-1] == 0
-        assert max(kept) <= reading.ENCODE_AHEAD_BYTES + 5 * 100
+        assert max(kept) <= one_object.ENCODE_AHEAD_BYTES + 5 * 100
 
     async def test_rows_that_grow_by_encoding_come_in_smaller_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """JSON repeats the header in every row: two bytes of text become some ten thousand."""
         monkeypatch.setattr(ChunkSize, "bytes", BYTES)
-        monkeypatch.setattr(reading, "ENCODE_AHEAD_BYTES", 6 << 20)
+        monkeypatch.setattr(one_object, "ENCODE_AHEAD_BYTES", 6 << 20)
         text = b"n" * 10_000 + b"\n" + b"1\n" * 2000
         source = source_of(text, block_bytes=1 << 20)
         objects = [obj async for obj in source.objects()]
@@ -299,7 +298,7 @@ class TestBounds:
         async def end() -> None:
             going = asyncio.create_task(asyncio.sleep(60))
             await asyncio.sleep(0)
-            await reading._cancelled(going)
+            await one_object._cancelled(going)
 
         ending = asyncio.create_task(end())
         for _ in range(2):  # until it waits for the task to end

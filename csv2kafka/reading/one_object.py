@@ -1,9 +1,4 @@
-"""The way from a source to encoded rows, in order: read ahead, decode, frame, encode in threads.
-
-Shared by the pipeline, verify and preview, which differ only in what they do with each chunk's rows.
-
-    prefetch task          feeder task                     worker threads         whoever iterates
-    source.read ─▶ decode ─▶ bounded queue ─▶ Framer.feed ─▶ work(chunk), several ─▶ results, in order
+"""One object's rows: two tasks that read and cut ahead, threads that encode, and what keeps them within bounds.
 
 A chunk that framing cut in the wrong place shows itself as ``Records.unfinished``. Blocks are kept until the
 rows before them are confirmed, so framing can go back to the last whole record and go on exactly.
@@ -12,223 +7,34 @@ rows before them are confirmed, so framing can go back to the last whole record 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
 from typing import Generic, TypeVar
 
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, define, evolve, field
 
-from csv2kafka import registry
 from csv2kafka.chunk_size import ChunkSize
-from csv2kafka.config import ReadConfig
 from csv2kafka.decoding import decode
 from csv2kafka.errors import BadRow, ConfigError, DataError, Doubt
 from csv2kafka.framing import Framer
-from csv2kafka.model import DEFAULT_MAX_RECORD, Block, Broken, Chunk, Dialect, Position, Records, SourceObject
-from csv2kafka.protocols import Encoder, Source
+from csv2kafka.model import Block, Broken, Chunk, Position, Records, SourceObject
+from csv2kafka.reading.encoded import Encoded, Reading
 
 T = TypeVar("T")
 Work = Callable[[Chunk, Records], tuple[Records, T]]
 _Ready = tuple[Chunk, "asyncio.Future[tuple[Records, T]]"] | BaseException | None
 
-_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n|\Z)")
-
 READ_AHEAD_BLOCKS = 2  # of 1–4 MiB each
 ENCODE_AHEAD_BYTES = 28 << 20  # about what is being encoded, or encoded and waiting: text, and rows if they are kept
 COLUMNS_BYTES = 12  # of numbers that Records have for each row
 LINGER_SECONDS = 0.1  # what is less than a chunk waits for more: for so long nothing comes from a slow source
-MOST_WORKERS = 4  # more would only wait: for their turn, or for the sink
-
-
-@frozen(kw_only=True, eq=False)
-class Reading:
-    """How a source is read. ``columns`` gives names; ``max_record`` in bytes."""
-
-    source: Source
-    encoder: Encoder
-    dialect: Dialect = Factory(Dialect)
-    encoding: str = "utf-8"
-    has_header: bool = True
-    columns: tuple[str, ...] | None = None
-    max_record: int = DEFAULT_MAX_RECORD
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """All of it that shapes the output, by name."""
-        return {
-            **self.encoder.settings,
-            "delimiter": self.dialect.delimiter,
-            "quote": self.dialect.quote or "",
-            "escape": self.dialect.escape or "",
-            "comment": self.dialect.comment or "",
-            "encoding": self.encoding,
-            "header": str(self.has_header).lower(),
-            "columns": ",".join(self.columns or ()),
-        }
-
-
-def reading_from(config: ReadConfig) -> Reading:
-    """The reading that a configuration asks for. Raises ConfigError."""
-    return Reading(
-        source=registry.build_source(config),
-        encoder=registry.build_encoder(config),
-        dialect=registry.build_dialect(config),
-        encoding=config.encoding,
-        has_header=config.header,
-        columns=config.columns,
-        max_record=config.max_record,
-    )
-
-
-async def close_source(source: Source) -> None:
-    """Give back what the source holds, if it holds anything."""
-    close = getattr(source, "close", None)
-    if close is not None:
-        await close()
-
-
-def total_bytes(objects: Sequence[SourceObject]) -> int | None:
-    """The own bytes of all objects; None if the size of one is not known."""
-    sizes = [obj.size for obj in objects]
-    return None if None in sizes else sum(size or 0 for size in sizes)
-
-
-def bytes_before(objects: Sequence[SourceObject], position: Position) -> int:
-    """Of all objects' own bytes, those before the position; where one is compressed, before where it is resumed."""
-    return sum(obj.size or 0 for obj in objects[: position.object_index]) + position.resume.offset
-
-
-@frozen(kw_only=True, eq=False)
-class Encoded(Generic[T]):
-    """A chunk's rows, in order. ``before``: the position of the chunk's first byte. ``extra``: what ``work`` made.
-    ``passed``: the own bytes of all objects before this one; ``read``: of this one, if it is compressed."""
-
-    obj: SourceObject
-    chunk: Chunk
-    records: Records
-    extra: T
-    before: Position
-    passed: int
-    read: int = 0
-
-    def after(self, good: int) -> Position:
-        """The position behind the good row ``good - 1`` and before any refused row that follows it."""
-        if good == 0:
-            return self.before
-        records = self.records
-        bad = sum(1 for row in records.bad if row.index < good)
-        return self._at(records.row_ends[good - 1], records.row_lines[good - 1], good + bad)
-
-    def end(self) -> Position:
-        """The position behind the chunk."""
-        return self._at(self.records.end, self.records.lines, len(self.records) + len(self.records.bad))
-
-    def source_bytes(self) -> int:
-        """Of all objects' own bytes, those before the chunk's end."""
-        if self.chunk.last and not self.records.unfinished and self.obj.size is not None:
-            return self.passed + self.obj.size
-        return self.passed + max(self.end().resume.offset, self.read)
-
-    def _at(self, offset: int, lines: int, rows: int) -> Position:
-        decoded = self.chunk.offset + offset
-        return evolve(
-            self.before,
-            offset=decoded,
-            resume=self.chunk.resume_at(decoded),
-            rows=self.before.rows + rows,
-            line=self.before.line + lines,
-        )
-
-    def place_of(self, good: int, comment: str | None) -> tuple[int, int]:
-        """(byte in the chunk's data, lines before it) where a good row begins; blank lines and comments passed."""
-        data, mark = self.chunk.data, (comment or "").encode()
-        bad_ends = [row.end for row in self.records.bad if row.index <= good]
-        start = max([self.records.row_ends[good - 1] if good else 0, *bad_ends[-1:]])
-        while data[start : start + 1] in (b"\r", b"\n") or (mark and data.startswith(mark, start)):
-            skipped = _LINE.match(data, start)
-            start = skipped.end() if skipped else len(data)
-        return start, lines_in(data[:start])
-
-
-def lines_in(text: bytes) -> int:
-    """Line ends in the text: LF, CRLF or a lone CR, each one."""
-    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
-
-
-async def read_rows(
-    reading: Reading,
-    objects: Sequence[SourceObject],
-    start: Position,
-    header: tuple[str, ...],
-    work: Work[T],
-    size: ChunkSize | None = None,
-) -> AsyncGenerator[Encoded[T], None]:
-    """Encode everything from ``start`` to the end of the last object.
-
-    ``header``: the job's column names where ``start`` is not its very beginning. ``work`` runs in a thread on
-    each chunk's records, and gives what is wanted of them and what it made; it may be called for a chunk that is
-    then thrown away. ``size``: of chunks.
-    Raises DataError where headers differ or framing cannot go on, after all rows before that place were given.
-    """
-    position = start
-    passed = sum(obj.size or 0 for obj in objects[: start.object_index])
-    size = size or ChunkSize()
-    workers = ThreadPoolExecutor(min(_usable_cpus(), MOST_WORKERS), thread_name_prefix="csv2kafka-encode")
-    try:
-        for index in range(start.object_index, len(objects)):
-            obj = objects[index]
-            if index > start.object_index:
-                position = Position(object_index=index, uri=obj.uri, version=obj.version, rows=position.rows)
-            in_middle = position.offset > 0
-            rows = _ObjectRows(
-                reading=reading, obj=obj, index=index, passed=passed, work=work, size=size, workers=workers
-            )
-            async with aclosing(rows.run(position, header if in_middle else None)) as encoded:
-                async for item in encoded:
-                    if item.chunk.header and item.chunk.header != header:  # an object of 0 bytes has none
-                        header = _agreed(header, item.chunk.header, objects, index)
-                    position = item.end()
-                    yield item
-            passed += obj.size or 0
-    finally:
-        workers.shutdown(wait=False, cancel_futures=True)
-
-
-def as_they_are(chunk: Chunk, records: Records) -> tuple[Records, None]:
-    """Work for ``read_rows`` where the records themselves are wanted."""
-    return records, None
-
-
-def _usable_cpus() -> int:
-    """Those this process may use: a container or ``taskset`` gives fewer than the machine has."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _agreed(
-    known: tuple[str, ...], found: tuple[str, ...], objects: Sequence[SourceObject], index: int
-) -> tuple[str, ...]:
-    if not known:
-        return found
-    column = next((i for i, pair in enumerate(zip(known, found, strict=False)) if pair[0] != pair[1]), None)
-    if column is None:
-        what = f"expected {len(known)} columns, found {len(found)}"
-    else:
-        what = f"column {column + 1}: expected {known[column]!r}, found {found[column]!r}"
-    first = f" of {objects[0].uri}" if index else " the job began with"
-    raise DataError(
-        f"{objects[index].uri}: its header differs from that{first}: {what}",
-        hint="all objects of a job have the same columns; load this one as a job of its own",
-    )
 
 
 @define(eq=False)
-class _ObjectRows(Generic[T]):
+class ObjectRows(Generic[T]):
     """One object's rows. Two tasks feed the threads; ``run`` takes their results in order.
 
     What goes wrong in a task travels in its queue, behind everything that came before it.
