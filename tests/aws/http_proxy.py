@@ -105,6 +105,18 @@ def every(number: int, where: Where) -> Where:
     return is_one
 
 
+def behind(number: int, where: Where) -> Where:
+    """All but the first ``number`` of them."""
+    count = 0
+
+    def is_one(request: Request) -> bool:
+        nonlocal count
+        count += where(request)
+        return where(request) and count > number
+
+    return is_one
+
+
 class HttpProxy:
     """See the module. ``requests``: all that came, in order of arrival. ``bytes_per_second``: of all bodies of
     answers together; None: as fast as it goes."""

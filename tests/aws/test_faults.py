@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.aws.conftest import Aws
-from tests.aws.http_proxy import HttpProxy, Rule, does, every, gets
+from tests.aws.http_proxy import HttpProxy, Rule, behind, does, every, gets
 from tests.aws.job import AwsJob, make_table, write_rows
 from tests.faults.installed import Installed
 
@@ -44,11 +45,21 @@ async def s3(aws: Aws) -> AsyncIterator[HttpProxy]:
         yield proxy
 
 
+# One range after the other over a narrow line: so many seconds pass between the first rows and the last.
+Narrow = Callable[[float], Awaitable[Mapping[str, str]]]
+
+
 @pytest.fixture
-async def slow_s3(aws: Aws) -> AsyncIterator[HttpProxy]:
-    """The same with a narrow line: a run takes about 20 s."""
-    async with HttpProxy(aws.url, bytes_per_second=5e5) as proxy:
-        yield proxy
+async def narrow(aws: Aws, file: Path) -> AsyncIterator[Narrow]:
+    """Makes the line; gives the variables to use it."""
+    async with AsyncExitStack() as lines:
+
+        async def make(seconds: float) -> Mapping[str, str]:
+            line = HttpProxy(aws.url, bytes_per_second=file.stat().st_size / seconds)
+            await lines.enter_async_context(line)
+            return {"AWS_ENDPOINT_URL_S3": line.url, "CSV2KAFKA_S3_PARALLEL": "1"}
+
+        yield make
 
 
 @pytest.fixture
@@ -133,30 +144,34 @@ async def test_what_came_before_the_cut_is_not_read_again(job: AwsJob, s3: HttpP
     assert first.count(0) == 1
 
 
+FOR_A_WHILE = "all throttled for a while"  # longer than a request is tried
 DYNAMODB_FAULTS: dict[str, Lay] = {
     "every other request throttled": lambda db: [db.throttle(every(2, lambda _: True), times=None)],
-    "all throttled for a while": lambda db: [db.throttle(does("PutItem", "UpdateItem", "GetItem"), times=5)],
+    FOR_A_WHILE: lambda db: [db.throttle(behind(10, lambda _: True), times=7)],
     "500": lambda db: [db.internal_error(every(3, lambda _: True), times=5)],
-    "done, but not answered": lambda db: [db.cut(every(3, does("PutItem", "UpdateItem")), after=True, times=None)],
+    "done, but not answered": lambda db: [db.cut(every(3, does("UpdateItem")), after=True, times=None)],
     "connections cut before": lambda db: [db.cut(every(3, lambda _: True), times=None)],
 }
 
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
 @pytest.mark.parametrize("fault", DYNAMODB_FAULTS)
-async def test_dynamodb(job: AwsJob, dynamodb: HttpProxy, fault: str, delivery: str) -> None:
+async def test_dynamodb(job: AwsJob, narrow: Narrow, dynamodb: HttpProxy, fault: str, delivery: str) -> None:
     rules = DYNAMODB_FAULTS[fault](dynamodb)
-    run = await asyncio.to_thread(job.start, AWS_ENDPOINT_URL_DYNAMODB=dynamodb.url, CSV2KAFKA_DELIVERY=delivery)
+    variables = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url, "CSV2KAFKA_DELIVERY": delivery, **await narrow(4)}
+    run = await asyncio.to_thread(lambda: job.start(**variables))
     report = await completed(job, run)
     assert all(rule.struck for rule in rules)
-    if delivery == "exactly-once":
+    if delivery == "exactly-once" or fault != FOR_A_WHILE:
         assert report["sessions"] == 1
+    else:
+        assert report["sessions"] > 1  # a commit waits for the store: its checkpoint is the one that counts
 
 
-async def test_rows_go_on_while_dynamodb_is_away(job: AwsJob, slow_s3: HttpProxy, dynamodb: HttpProxy) -> None:
+async def test_rows_go_on_while_dynamodb_is_away(job: AwsJob, narrow: Narrow, dynamodb: HttpProxy) -> None:
     """For less than another run would take to get the lease: Kafka's checkpoints count, and the session stays."""
-    urls = {"AWS_ENDPOINT_URL_S3": slow_s3.url, "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url}
-    run = await asyncio.to_thread(lambda: job.start(**urls))
+    variables = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url, **await narrow(20)}
+    run = await asyncio.to_thread(lambda: job.start(**variables))
     await until(lambda: run.committed_rows() > 0, run)
     await dynamodb.go_away()
     before = run.committed_rows()
@@ -174,11 +189,11 @@ async def test_rows_go_on_while_dynamodb_is_away(job: AwsJob, slow_s3: HttpProxy
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
 async def test_dynamodb_away_for_longer_than_a_lease(
-    job: AwsJob, slow_s3: HttpProxy, dynamodb: HttpProxy, delivery: str
+    job: AwsJob, narrow: Narrow, dynamodb: HttpProxy, delivery: str
 ) -> None:
     """No row is committed once another run may have the lease; back again, the run goes on by itself."""
-    urls = {"AWS_ENDPOINT_URL_S3": slow_s3.url, "AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url}
-    run = await asyncio.to_thread(lambda: job.start(CSV2KAFKA_DELIVERY=delivery, **urls))
+    variables = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb.url, "CSV2KAFKA_DELIVERY": delivery, **await narrow(25)}
+    run = await asyncio.to_thread(lambda: job.start(**variables))
     await until(lambda: run.committed_rows() > 0, run)
     await dynamodb.go_away()
     await asyncio.sleep(17)
