@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import sys
 import zlib
 from typing import Any
 
 import cramjam
-import zstandard
 from lz4 import frame as lz4_frame
 
 from csv2kafka.errors import StateContradiction
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")  # the index is the code in a batch's attributes
 DEFAULT_COMPRESSION = "zstd"
@@ -26,7 +32,7 @@ _XERIAL_BLOCK = 32 << 10
 def compress(data: bytes, codec: str, level: int | None = None) -> bytes:
     """``level`` means what the codec's library says; None: the default. It has no meaning for snappy."""
     if codec == "zstd":
-        return zstandard.ZstdCompressor(level=DEFAULT_LEVELS[codec] if level is None else level).compress(data)
+        return zstd.compress(data, level=DEFAULT_LEVELS[codec] if level is None else level)
     if codec == "lz4":
         return _lz4(data, DEFAULT_LEVELS[codec] if level is None else level)
     if codec == "snappy":
@@ -41,7 +47,7 @@ def decompress(data: bytes, codec: str, limit: int = MAX_UNPACKED) -> bytes:
     """Raises StateContradiction for what is not data of that codec, or would be more than ``limit`` bytes."""
     try:
         unpacked: bytes = _DECOMPRESSORS[codec](data, limit)
-    except (zlib.error, zstandard.ZstdError, RuntimeError, EOFError, cramjam.DecompressionError, struct.error) as error:
+    except (zlib.error, zstd.ZstdError, RuntimeError, EOFError, cramjam.DecompressionError, struct.error) as error:
         raise StateContradiction(f"a record batch cannot be decompressed as {codec}: {error}") from error
     if len(unpacked) > limit:
         raise StateContradiction(f"a record batch of {len(data)} bytes decompresses to more than {limit} bytes")
@@ -86,9 +92,8 @@ def _unlz4(data: bytes, limit: int) -> bytes:
 
 
 def _unzstd(data: bytes, limit: int) -> bytes:
-    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
-        unpacked: bytes = reader.read(limit + 1)
-    return unpacked
+    with zstd.ZstdFile(io.BytesIO(data)) as frames:
+        return frames.read(limit + 1)
 
 
 def _unsnappy(data: bytes, limit: int) -> bytes:

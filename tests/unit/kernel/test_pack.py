@@ -82,6 +82,23 @@ def test_zstd_frames_as_java_writes_them() -> None:
     assert decompress(writer.compress(b"one") + writer.compress(b"two"), "zstd") == b"onetwo"
 
 
+@pytest.mark.parametrize("level", [None, -5, 1, 19])
+def test_zstd_is_what_another_implementation_reads_and_says_its_length(level: int | None) -> None:
+    data = b"a row of a kind\n" * 10_000
+    packed = compress(data, "zstd", level)
+    assert zstandard.ZstdDecompressor().decompress(packed) == data
+    assert zstandard.frame_content_size(packed) == len(data)
+
+
+@pytest.mark.parametrize("missing", [1, 3, 20])
+def test_a_zstd_frame_that_is_cut_off_is_refused(missing: int) -> None:
+    """zstandard gives what there is of one, and says nothing."""
+    whole = compress(bytes(range(256)), "zstd")
+    for packed in (whole[:-missing], whole + whole[:-missing]):
+        with pytest.raises(StateContradiction, match="cannot be decompressed as zstd"):
+            decompress(packed, "zstd")
+
+
 @pytest.mark.parametrize("codec", kernel.COMPRESSIONS)
 def test_what_unpacks_to_too_much_is_refused_before_it_is_there(codec: str) -> None:
     packed = compress(bytes(1 << 20), codec)
