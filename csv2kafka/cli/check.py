@@ -92,7 +92,7 @@ def line(finding: Finding, *, marks: bool) -> Text:
     """``✓ topic orders: partition 0 of 1 …``, and below it what to do."""
     mark, style = MARKS[finding.status]
     begins = mark if marks else f"{WORDS[finding.status]:<7}"
-    message = redacted(finding.message).replace("\n", "\n    ")
+    message = redacted(_said_once(finding)).replace("\n", "\n    ")
     unknown = finding.status == "not checked"
     what = (f"not checked: {message}", "dim") if unknown else (message, "")
     text = Text.assemble((begins, style), f" {finding.name}: ", what)
@@ -100,6 +100,15 @@ def line(finding: Finding, *, marks: bool) -> Text:
         text.append(f"\n    {'→' if marks else '->'} ", "cyan")
         text.append(redacted(finding.hint))
     return text
+
+
+def _said_once(finding: Finding) -> str:
+    """The message without what it is about, where the name has just said that: errors tell of it by themselves."""
+    subject, message = finding.name.partition(": ")[0], finding.message
+    kind, _, thing = subject.partition(" ")
+    for begins in (subject, thing or kind):
+        message = message.removeprefix(f"{begins}: ")
+    return message
 
 
 def summary(found: list[Finding], code: int) -> Text:

@@ -91,11 +91,11 @@ def warnings(facts: TopicFacts, partition: int, *, keyed: bool) -> list[str]:
     """What in the data topic's settings could lose rows that were confirmed, one sentence each."""
     if not facts.config:
         return [f"topic {facts.name}: its settings may not be described, so it is not known whether they keep rows"]
-    return [f"topic {facts.name} has {text}" for text in risks(facts, partition, keyed=keyed).values()]
+    return [f"topic {facts.name} has {name}={text}" for name, text in risks(facts, partition, keyed=keyed).items()]
 
 
 def risks(facts: TopicFacts, partition: int, *, keyed: bool) -> dict[str, str]:
-    """The same by setting; empty too where settings may not be described."""
+    """The same by setting: its value, and what that risks. Empty too where settings may not be described."""
     config = facts.config
     found = {}
     if config.get("unclean.leader.election.enable") == "true":
@@ -107,7 +107,7 @@ def risks(facts: TopicFacts, partition: int, *, keyed: bool) -> dict[str, str]:
     retention = int(config.get("retention.ms", -1))
     if 0 <= retention < SHORT_RETENTION_MS and "delete" in config.get("cleanup.policy", "delete"):
         found["retention.ms"] = f"{retention}: rows may be gone before they were read"
-    return {setting: f"{setting}={text}" for setting, text in found.items()}
+    return found
 
 
 def same_topic(facts: TopicFacts, state: SinkState) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import evolve
+
 from csv2kafka.errors import ConfigError, Csv2KafkaError
 from csv2kafka.kafka import wire
 from csv2kafka.kafka.connection import Connection, close_all
@@ -16,6 +18,7 @@ from csv2kafka.model.findings import Finding
 
 CERTIFICATE_DAYS = 14.0  # fewer are worth a word
 DAY = 86400.0
+AWAY = "see that the address is right, Kafka runs, and the network lets this machine reach it"
 
 
 async def server_findings(settings: ClientSettings) -> list[Finding]:
@@ -35,7 +38,7 @@ async def _ask(host: str, port: int, settings: ClientSettings) -> Finding:
     try:
         connection = await Connection.open(host, port, settings)
     except Csv2KafkaError as error:
-        return Finding.failed(name, error)
+        return evolve(Finding.failed(name, error), hint=error.hint or AWAY)
     seconds = loop.time() - began
     try:
         for request in wire.REQUESTS:
@@ -49,8 +52,8 @@ async def _ask(host: str, port: int, settings: ClientSettings) -> Finding:
     told = [f"answers in {seconds * 1000:.0f} ms, speaks what a run needs"]
     if security.context is not None:
         told.append("TLS")
-    if security.sasl:
-        told.append(f"lets us in by {security.sasl['sasl_mechanism']}")
+    if security.mechanism:
+        told.append(f"lets us in by {security.mechanism}")
     days = _days_left(certificate)
     if days is not None:
         told.append(f"its certificate is valid for {days:.0f} days")
