@@ -23,9 +23,9 @@ _known: list[str] = []  # the longest first: one may be a part of another
 
 
 def hide(value: str) -> None:
-    """From now on this value is not written."""
+    """From now on this value is not written, nor are its parts, if it is a private key or a JSON object."""
     lines = [line for line in value.splitlines() if len(line) >= SHORTEST_LINE and not line.startswith("-----")]
-    for secret in [value, value.strip(), *lines]:
+    for secret in [value, value.strip(), *lines, *_entries(value)]:
         found = {form for form in _forms(secret) if len(form) >= SHORTEST}
         _known[:] = sorted({*_known, *found}, key=lambda form: (-len(form), form))
 
@@ -54,6 +54,15 @@ def redacted_facts(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [redacted_facts(entry) for entry in value]
     return value
+
+
+def _entries(value: str) -> list[str]:
+    """The texts of a JSON object: a whole secret, where one of its keys was meant."""
+    try:
+        entries = json.loads(value)
+    except ValueError:
+        return []
+    return [entry for entry in entries.values() if isinstance(entry, str)] if isinstance(entries, dict) else []
 
 
 def _forms(secret: str) -> set[str]:

@@ -8,19 +8,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from csv2kafka.cli import importing, log
 from csv2kafka.cli.failure import as_error, tell
 from csv2kafka.cli.measuring import Metrics, measuring
 from csv2kafka.cli.options import config_file, configured, loaded
 from csv2kafka.cli.progress import Display, display, ticking
 from csv2kafka.cli.progress.words import run_words
+from csv2kafka.cli.redact import redacted
 from csv2kafka.cli.report_file import ReportFile, taken_by
 from csv2kafka.cli.signals import AGAIN, Signalled, run_until_signalled
 from csv2kafka.cli.suspicion import wrong_delimiter
 from csv2kafka.config import RunConfig
 from csv2kafka.errors import Csv2KafkaError, Stopped
 from csv2kafka.memory import keep_large_buffers
-from csv2kafka.model import Committed, Event, SessionOpened, StoreAway
+from csv2kafka.model import Committed, Event, SessionOpened, Started, StoreAway
 from csv2kafka.model.report import Report
 
 if TYPE_CHECKING:
@@ -123,6 +126,8 @@ class _Job:
             return await self._pipeline.run()
 
     def _on_event(self, event: Event) -> None:
+        if isinstance(event, Started):
+            event = evolve(event, job=redacted(event.job))  # metrics are named by it
         if isinstance(event, (SessionOpened, Committed)) and event.checkpoint.header and not self._header_seen:
             self._header_seen = True
             if (doubt := wrong_delimiter(event.checkpoint.header)) is not None:

@@ -12,6 +12,7 @@ from csv2kafka import registry
 from csv2kafka.cli.console import Console
 from csv2kafka.cli.options import configured, loaded
 from csv2kafka.cli.progress.outcome import counted
+from csv2kafka.cli.redact import redacted, redacted_facts
 from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.config import ConnectConfig
@@ -36,13 +37,13 @@ def command(job: str | None, as_json: bool, **flags: Any) -> int:
             raise ConfigError(f"no job {job!r} in {place}", hint="csv2kafka status shows all of them")
     with results():
         if as_json:
-            click.echo(json.dumps([facts(status) for status in found], indent=2, ensure_ascii=False))
+            click.echo(json.dumps([redacted_facts(facts(status)) for status in found], indent=2, ensure_ascii=False))
         elif not found:
-            click.echo(f"no jobs in {place}", err=True)
+            click.echo(f"no jobs in {redacted(place)}", err=True)
         else:
             # soft_wrap: a line is cut by the terminal, if at all, so that a name can be copied.
             console = Console(highlight=False, soft_wrap=True)
-            told = [_details(found[0])] if job is not None else [f"jobs in {place}", *map(_lines, found)]
+            told = [_details(found[0])] if job is not None else [f"jobs in {redacted(place)}", *map(_lines, found)]
             for text in told:
                 console.print(text, markup=False)
     return 0
@@ -112,7 +113,7 @@ def _lines(status: JobStatus) -> Text:
 
 def _details(status: JobStatus) -> Text:
     lines = []
-    for name, value in facts(status).items():
+    for name, value in redacted_facts(facts(status)).items():
         if name == "settings":
             value = ", ".join(f"{key}={text}" for key, text in sorted(value.items()) if text)
         shown = f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)

@@ -77,6 +77,13 @@ def test_lines_of_a_key_are_secret_and_its_frame_is_not() -> None:
     assert redact.redacted(KEY) == "***"
 
 
+def test_of_a_json_object_each_text_is_secret() -> None:
+    """A whole secret where one of its keys was meant, cut into words by the option it was given to."""
+    redact.hide('{"username": "loader", "password": "hunter2", "port": 9096}')
+    assert redact.redacted("no such file: 'password: hunter2'") == "no such file: 'password: ***'"
+    assert redact.redacted('{"username": "loader", "password": "hunter2", "port": 9096}') == "***"
+
+
 def test_a_secret_within_another_does_not_leave_the_rest() -> None:
     redact.hide("horse")
     redact.hide("correct-horse-battery")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from csv2kafka.checkpoints.sqlite import SQLiteStore
+from csv2kafka.cli import redact
 from csv2kafka.cli import status as status_command
 from csv2kafka.cli.status import state
 from csv2kafka.model import Checkpoint, Counts, JobStatus, Position, SinkState
@@ -59,6 +60,17 @@ def test_all_jobs(command: Command, url: str) -> None:
         f"  resumable  1,200 rows, 1 bad  committed {at}",
         "  /data/orders.csv, line 1,300",
     ]
+
+
+def test_secrets_are_not_shown(command: Command, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redact, "_known", [])
+    redact.hide(tmp_path.name)
+    redact.hide("orders.csv")
+    for argv in ((), ("--json",), ("done",)):
+        outcome = command("status", *argv, "--checkpoints", url)
+        assert outcome.code == 0
+        assert "***" in outcome.out
+        assert tmp_path.name not in outcome.out + outcome.err
 
 
 @pytest.mark.parametrize("job", [(), ("x" * 200,)], ids=["all", "one"])
