@@ -108,6 +108,8 @@ def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 
 def _plain(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     said = {key: value for key, value in event.items() if not key.startswith("_") and key != "exception"}
+    if str(said.get("logger", "")).startswith(f"{_OWN.name}."):
+        del said["logger"]  # for those who look for it in the program: with JSON
     at, level, message = said.pop("timestamp"), said.pop("level"), said.pop("event")
     more = "".join(f" {key}={value}" for key, value in said.items())
     trace = f"\n{event['exception']}" if "exception" in event else ""

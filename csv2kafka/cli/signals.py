@@ -49,7 +49,8 @@ def run_until_signalled(
     task = loop.create_task(work())
     stopper = _Stopper(loop, task, on_stop, hint)
     if notice is not None:
-        loop.create_task(notice()).add_done_callback(stopper.noticed)
+        watching = loop.create_task(notice())  # by a name: the loop itself does not keep tasks alive
+        watching.add_done_callback(stopper.noticed)
     before = {number: signal.signal(number, stopper.signalled) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return loop.run_until_complete(task)

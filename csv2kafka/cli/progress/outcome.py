@@ -11,10 +11,12 @@ def outcome(report: Report, words: Words) -> list[str]:
     """A few lines: what was done, where it stands, how fast, and what to look at."""
     point = report.checkpoint
     rows = counted(point.counts.rows, "row")
+    after = [f"--after {words.after}: done"] if words.after else []
     if report.already_complete:
         return [
             f"complete already, since {local_time(point.at)}: {rows} in {report.destination}",
             f"job {point.job}; no row was sent. --restart {words.restart}",
+            *after,
         ]
     lines = [f"done: {rows} in {report.destination}{_offsets(report)}"]
     resumed = f", {report.resumed_from_row:,} of them by earlier runs" if report.resumed_from_row else ""
@@ -25,7 +27,7 @@ def outcome(report: Report, words: Words) -> list[str]:
     memory = megabytes(report.peak_memory_bytes)
     commits = counted(point.transactions, "commit")
     lines.append(f"{sessions}{commits}, at most {memory} of memory, content hash {point.content_hash}")
-    return lines + bad_rows(report, words)
+    return lines + after + bad_rows(report, words)
 
 
 def bad_rows(report: Report, words: Words) -> list[str]:

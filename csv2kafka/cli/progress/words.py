@@ -10,12 +10,14 @@ from csv2kafka.config import RunConfig
 @frozen(kw_only=True)
 class Words:
     """``looking``: what is done until the source is known. ``opening``: from then on, until the first row or session.
-    ``dead_letters``: where refused rows are; empty if they are nowhere. ``restart``: what ``--restart`` would do."""
+    ``dead_letters``: where refused rows are; empty if they are nowhere. ``restart``: what ``--restart`` would do.
+    ``after``: what has been done with the source's objects, once the run has ended well; empty if nothing."""
 
     looking: str = "looking at the source"
     opening: str = "connecting"
     dead_letters: str = ""
     restart: str = "begins again at row 0"
+    after: str = ""
 
 
 def run_words(config: RunConfig) -> Words:
@@ -27,6 +29,7 @@ def run_words(config: RunConfig) -> Words:
             opening=lease,
             dead_letters=f"{config.output}.bad" if kept else "",
             restart=f"empties {config.output} and begins again at row 0",
+            after=config.after or "",
         )
     alone = config.checkpoints.startswith("kafka:")
     connecting = f"connecting to {config.bootstrap_servers}"
@@ -35,6 +38,7 @@ def run_words(config: RunConfig) -> Words:
         opening=connecting if alone else f"{connecting}, or {lease}",
         dead_letters=f"topic {config.dead_letter_topic}" if kept else "",
         restart="begins again at row 0: every row is sent again, behind what stands in the topic",
+        after=config.after or "",
     )
 
 

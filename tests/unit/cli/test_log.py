@@ -17,9 +17,11 @@ def test_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("somebody").warning("over %s", "there")
     logging.getLogger("aiokafka.conn").error("node 1 is away")
     logging.getLogger("csv2kafka.kafka").info("not now")
-    first, second = capsys.readouterr().err.splitlines()
+    logging.getLogger("csv2kafka.kafka.writer").warning("asking again")
+    first, second, third = capsys.readouterr().err.splitlines()
     assert first.endswith("Z warning: retention is short: 5%")
     assert second.endswith("Z warning: over there logger=somebody")
+    assert third.endswith("Z warning: asking again")
 
 
 @pytest.mark.usefixtures("command")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from csv2kafka.cli import redact
 from csv2kafka.cli.app import execute
 from csv2kafka.errors import BadRow, ConfigError, TopicMissing
 from csv2kafka.model import Committed, DeadLetter, Progressed, SessionOpened, Started, Waiting
@@ -74,6 +75,31 @@ def test_complete_already_says_since_when(command: Command) -> None:
     outcome = command.run()
     assert outcome.code == 0
     assert "complete already, since 1970-01-01" in outcome.err
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_what_became_of_the_objects_is_told(command: Command, already: bool) -> None:
+    async def done(pipeline: FakePipeline) -> Report:
+        return evolve(COMPLETE, already_complete=already)
+
+    command.work = done
+    outcome = command("run", "s3://b/a.csv", "-b", "host:9092", "-t", "orders", "--after", "delete")
+    assert "--after delete: done" in outcome.err.splitlines()
+    assert "--after" not in command.run().err
+
+
+def test_metrics_do_not_have_a_secret_in_the_jobs_name(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(pipeline: FakePipeline) -> Report:
+        pipeline.emit(Started(job="a.csv-to-hunter2-0", run_id="r1", objects=1, total_bytes=5000))
+        return COMPLETE
+
+    monkeypatch.setattr(redact, "_known", [])
+    redact.hide("hunter2")
+    command.work = work
+    command.run("--metrics", f"emf:{tmp_path}/emf")
+    assert [line["Job"] for line in lines((tmp_path / "emf").read_text())] == ["a.csv-to-***-0"]
 
 
 def test_no_rows_and_bad_rows_are_warned_of(command: Command) -> None:
