@@ -17,8 +17,7 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore import exceptions as botocore_errors
-from botocore.exceptions import ClientError
-from botocore.loaders import UnknownServiceError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, NotAuthorized, NotReachable
 
@@ -58,25 +57,25 @@ PASSING = frozenset(
         "TransactionInProgressException",
     }
 )
-UNANSWERED = (botocore_errors.EndpointConnectionError, botocore_errors.ConnectTimeoutError)
-# Credentials, region and the request itself: what is wrong here before anything is sent.
-UNUSABLE = (
-    botocore_errors.NoCredentialsError,
-    botocore_errors.PartialCredentialsError,
-    botocore_errors.ProfileNotFound,
-    botocore_errors.ConfigNotFound,
-    botocore_errors.ConfigParseError,
-    botocore_errors.NoRegionError,
-    botocore_errors.InvalidRegionError,
-    botocore_errors.InvalidEndpointConfigurationError,
-    botocore_errors.ParamValidationError,
-    botocore_errors.EndpointProviderError,
-    botocore_errors.TokenRetrievalError,
-    botocore_errors.SSOError,
-    UnknownServiceError,
-    ValueError,
+UNANSWERED = (
+    botocore_errors.EndpointConnectionError,
+    botocore_errors.ConnectTimeoutError,
+    botocore_errors.ProxyConnectionError,
+    botocore_errors.SSLError,
 )
-FAILURES = (botocore_errors.BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+# Of what botocore raises itself, what the same request may not meet again. Everything else is credentials, region,
+# settings or the request, and is wrong before anything is sent: it must stop the run, not be asked again for ever.
+PASSING_FAILURES = (
+    botocore_errors.HTTPClientError,
+    botocore_errors.ConnectionError,
+    botocore_errors.IncompleteReadError,
+    botocore_errors.ChecksumError,
+    botocore_errors.FlexibleChecksumError,
+    botocore_errors.CredentialRetrievalError,
+    botocore_errors.MetadataRetrievalError,
+    botocore_errors.CapacityNotAvailableError,
+)
+FAILURES = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
 class AwsClient:
@@ -174,7 +173,8 @@ def explained(error: BaseException, *, doing: str, action: str = "", resource: s
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, UNANSWERED):
         return NotReachable(
-            f"{doing}: {text}", hint="see that the network lets this machine reach it (AWS_ENDPOINT_URL)"
+            f"{doing}: {text}",
+            hint="see that the network lets this machine reach it (AWS_ENDPOINT_URL, proxies, AWS_CA_BUNDLE)",
         )
     if isinstance(error, botocore_errors.NoRegionError):
         return ConfigError(f"{doing}: no AWS region is known", hint="set AWS_REGION")
@@ -183,8 +183,12 @@ def explained(error: BaseException, *, doing: str, action: str = "", resource: s
             f"{doing}: no AWS credentials were found: {text}",
             hint="give this machine a role, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
-    if isinstance(error, UNUSABLE):
-        return ConfigError(f"{doing}: {text}")
+    if isinstance(error, botocore_errors.MissingDependencyException):
+        return ConfigError(
+            f"{doing}: {text}", hint="install it; a multi-region access point needs it, one of a single region does not"
+        )
+    if isinstance(error, (BotoCoreError, ValueError)) and not isinstance(error, PASSING_FAILURES):
+        return ConfigError(f"{doing}: {text}", hint="see AWS's own settings: AWS_* variables, profile, credentials")
     return Doubt(f"{doing}: {text}")
 
 
