@@ -22,12 +22,13 @@ from csv2kafka.kafka.settings import OPTIONS as CLIENT_OPTIONS
 MADE = "<!-- Made by `python -m csv2kafka.cli.reference docs`: change it there. -->"
 
 EXIT_CODES = {
-    0: ("done", "Every row is there. Also when an earlier run had completed the job: then nothing was done."),
+    0: ("done", "Every row is there. Also when an earlier run had completed the job: then no row is sent."),
     1: ("anything else", "A bug in csv2kafka, or a result that could not be written. `--debug` shows the traceback."),
     2: (
         "usage or configuration",
-        "Nothing was written. A wrong option, no such file or topic, no permission, or settings that differ from "
-        "those the job began with. Running it again does not help; the message names what to change.",
+        "A wrong option, no such file or topic, no permission, or settings that differ from those the job began with. "
+        "Nothing was written; or, where a right was taken away or `--after` cannot be done, what was committed stays. "
+        "Running it again does not help; the message names what to change.",
     ),
     65: (
         "the data",

@@ -140,15 +140,21 @@ class _Job:
         self._shown.on_event(event)
 
     def finished_anyway(self, failed: BaseException) -> Report | None:
-        """The report, if the signal came when the last commit was already on its way."""
-        complete = isinstance(failed, Signalled) and self.report is not None and self.report.checkpoint.complete
-        return self.report if complete else None
+        """The report, if the signal came when the last commit was already on its way, and nothing is left to do."""
+        done = isinstance(failed, Signalled) and self._complete() and self._config.after is None
+        return self.report if done else None
 
     def told(self, failed: BaseException) -> Csv2KafkaError:
-        """The error as it is told: a stop says how many rows are committed."""
-        if not isinstance(failed, Signalled) or self.report is None:
-            return as_error(failed)
-        rows = self.report.checkpoint.counts.rows
-        stopped = Stopped(f"{failed.message}: {rows:,} rows are committed", hint=failed.hint)
-        stopped.__cause__ = failed
-        return stopped
+        """The error as it is told: a stop says how many rows are committed, and both whether only --after is left."""
+        known = as_error(failed)
+        if isinstance(failed, Signalled) and self.report is not None:
+            rows = self.report.checkpoint.counts.rows
+            known = Stopped(f"{failed.message}: {rows:,} rows are committed", hint=failed.hint)
+            known.__cause__ = failed
+        if self._complete() and self._config.after is not None:
+            left = f"every row is there: what is left is --after {self._config.after}, by the same command again"
+            known.hint = f"{known.hint}; {left}" if known.hint and not isinstance(known, Stopped) else left
+        return known
+
+    def _complete(self) -> bool:
+        return self.report is not None and self.report.checkpoint.complete

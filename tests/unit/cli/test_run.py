@@ -18,7 +18,7 @@ from attrs import evolve
 
 from csv2kafka.cli import redact
 from csv2kafka.cli.app import execute
-from csv2kafka.errors import BadRow, ConfigError, TopicMissing
+from csv2kafka.errors import BadRow, ConfigError, NotAuthorized, TopicMissing
 from csv2kafka.model import Committed, DeadLetter, Progressed, SessionOpened, Started, Waiting
 from csv2kafka.model.report import Report
 from tests.unit.cli.conftest import COMPLETE, REPORT, Command, FakePipeline
@@ -154,6 +154,40 @@ def test_a_stopped_run_is_gone_on_with(command: Command) -> None:
     assert outcome.code == 75
     assert outcome.err.endswith("→ run the same command again to go on from there\n")
     assert "standard input" not in outcome.err
+
+
+async def interrupted_when_complete(pipeline: FakePipeline) -> Report:
+    pipeline.report = COMPLETE
+    return await interrupted(pipeline)
+
+
+async def refused_when_complete(pipeline: FakePipeline) -> Report:
+    pipeline.report = COMPLETE
+    raise NotAuthorized("deleting s3://b/a.csv: not allowed", hint="allow s3:DeleteObject")
+
+
+S3_RUN = ("run", "s3://b/a.csv", "-b", "host:9092", "-t", "orders")
+LEFT = "every row is there: what is left is --after delete, by the same command again"
+
+
+def test_stopped_behind_the_last_commit_it_is_done(command: Command) -> None:
+    command.work = interrupted_when_complete
+    assert command(*S3_RUN).code == 0
+
+
+def test_stopped_before_the_objects_were_seen_to_it_is_not(command: Command) -> None:
+    command.work = interrupted_when_complete
+    outcome = command(*S3_RUN, "--after", "delete")
+    assert outcome.code == 75
+    assert outcome.err.endswith(f"1,200 rows are committed\n  → {LEFT}\n")
+
+
+def test_an_error_with_the_objects_says_that_the_rows_are_there(command: Command) -> None:
+    command.work = refused_when_complete
+    outcome = command(*S3_RUN, "--after", "delete")
+    assert outcome.code == 2
+    assert outcome.err.endswith(f"→ allow s3:DeleteObject; {LEFT}\n")
+    assert LEFT not in command(*S3_RUN).err
 
 
 def test_a_run_from_standard_input_says_that_it_cannot_be_gone_on_with(command: Command) -> None:
