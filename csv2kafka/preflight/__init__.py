@@ -59,14 +59,12 @@ class Preflight:
             objects = await self._pinned()
         except Csv2KafkaError as error:
             gone = error
+        else:
+            yield source_finding(objects)  # before the store, whose lease may be watched for a while
         stored = await look_at_store(config, self.job)
         job = self._job(objects, stored, gone)
-        if gone is None:
-            yield source_finding(objects)
-        elif stored.checkpoint is not None and stored.checkpoint.complete and not config.restart:
-            yield Finding.warned(SOURCE, gone.message, "the job is complete: a run says so, and ends")
-        else:
-            yield Finding.failed(SOURCE, gone)
+        if gone is not None:
+            yield self._source_gone(gone, stored)
         for finding in stored.findings:
             yield finding
         yield self._way_on(job, stored)
@@ -95,6 +93,11 @@ class Preflight:
         objects = await bounded(every(), f"SOURCE {source.uri}")
         await asyncio.to_thread(check_not_written, objects, getattr(self._sink, "files", ()))
         return objects
+
+    def _source_gone(self, gone: Csv2KafkaError, stored: Stored) -> Finding:
+        if stored.checkpoint is not None and stored.checkpoint.complete and not self._config.restart:
+            return Finding.warned(SOURCE, gone.message, "the job is complete: a run says so, and ends")
+        return Finding.failed(SOURCE, gone)
 
     def _job(self, objects: tuple[SourceObject, ...], stored: Stored, gone: Csv2KafkaError | None) -> Job:
         """As a run tells a sink of itself. A source that is gone is taken to be what the job began with."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,11 @@ class TestLease:
             assert look.findings[1].exit_code == LeaseHeld.exit_code
             assert "run 1 (elsewhere)" in look.findings[1].message
             await lease.renew()  # it was not taken
+
+    async def test_what_is_known_is_told_while_it_is_watched(self, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("csv2kafka.preflight.look_at_store", lambda *_: pytest.fail("too soon"))
+        async with aclosing(Preflight(config(csv)).findings()) as findings:
+            assert (await anext(findings)).name == "source"
 
     async def test_a_silent_one_would_be_taken_over(
         self, csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
