@@ -38,15 +38,7 @@ from csv2kafka.checkpoints.dynamodb_item import (
     unpacked,
     wrong_key,
 )
-from csv2kafka.checkpoints.remote import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    WRITES,
-    HeldLease,
-    RemoteStore,
-    is_silent,
-    stale,
-)
+from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS, WRITES, HeldLease, RemoteStore, is_silent, stale
 from csv2kafka.checkpoints.watch import Holder
 from csv2kafka.config import kinds
 from csv2kafka.config.option import did_you_mean
@@ -181,12 +173,19 @@ class DynamoDBStore(RemoteStore[_Held]):
             return
         item = await self._get(STORE_KEY, ("id",))
         if not item:
-            # Not done, it gives the one that was there after all, perhaps by a try of our own whose answer was lost.
-            _, item = await self._update(
+            await self._update(
                 STORE_KEY,
                 doing="making the store's id",
                 set={"id": {"S": uuid.uuid4().hex}},
                 condition="attribute_not_exists(#id)",
+            )
+            # Read back: it may be another's, or of a try of our own whose answer was lost; and what keeps nothing is
+            # no DynamoDB, but answers every lease with yes.
+            item = await self._get(STORE_KEY, ("id",))
+        if "id" not in item:
+            raise ConfigError(
+                f"{self._place}: what answers there does not keep what is written",
+                hint="see AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB and proxies",
             )
         self._id = item["id"]["S"]
 
@@ -381,11 +380,11 @@ class DynamoDBStore(RemoteStore[_Held]):
         message = error.response.get("Error", {}).get("Message", "")
         if code_of(error) == "ResourceNotFoundException":
             return ConfigError(f"{self._place} is not there, or not ready yet", hint=f"csv2kafka init {self._url}")
-        if "schema" in message:
+        if "schema" in message or "mismatch for key" in message:
             return wrong_key(self._place, message)
         if "size" in message:
             return too_large(self._place, message)
-        return ConfigError(f"{self._place}: {message}")
+        return ConfigError(f"{self._place}: {message}", hint=f"see that it is made by: csv2kafka init {self._url}")
 
     def _status(self, item: Item) -> JobStatus:
         key = item[KEY]["S"]

@@ -25,13 +25,7 @@ from urllib.parse import quote
 
 from attrs import asdict, define, evolve, field, frozen
 
-from csv2kafka.checkpoints.remote import (
-    WRITES,
-    HeldLease,
-    RemoteStore,
-    is_silent,
-    stale,
-)
+from csv2kafka.checkpoints.remote import WRITES, HeldLease, RemoteStore, is_silent, stale
 from csv2kafka.checkpoints.s3_objects import Bucket
 from csv2kafka.checkpoints.watch import Holder
 from csv2kafka.errors import ConfigError, Doubt, StateContradiction
@@ -42,7 +36,7 @@ FORMAT = 1
 LISTED_AT_ONCE = 16  # jobs read at a time
 NAME_LETTERS = 400  # of a job's name in a key, whose limit is 1024 bytes; of a longer one the rest is a digest
 CONFLICT_SECONDS = 0.1  # before trying again, what met another request to the same key at the same moment
-PLACE = re.compile(r"s3://(arn:[^/]+:accesspoint[:/][^/]+|[^/:?#]+)/([^?#]*[^?#/])/?")
+PLACE = re.compile(r"s3://(arn:[^/]+:accesspoint[:/][^/]+|[a-zA-Z0-9.\-_]{1,255})/([^?#]*[^?#/])/?")
 
 
 @frozen(kw_only=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import AwsClient, code_of, explained
+from csv2kafka.aws.client import FAILURES, AwsClient, code_of, explained
 from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS
 from csv2kafka.errors import ConfigError, Csv2KafkaError
 
@@ -40,10 +40,11 @@ class Bucket:
                 return None, None
             where = self.url(key)
             raise explained(error, doing=f"reading {where}", action="s3:GetObject", resource=where) from error
+        etag = self._etag(answer)
         try:
             async with asyncio.timeout(READ_SECONDS), answer["Body"] as stream:
-                return await stream.read(), answer["ETag"]
-        except Exception as error:
+                return await stream.read(), etag
+        except FAILURES as error:
             raise explained(error, doing=f"reading {self.url(key)}") from error
 
     async def put_over(self, key: str, body: bytes, etag: str | None) -> str | None:
@@ -61,7 +62,7 @@ class Bucket:
             )
         except ClientError:
             return None
-        return str(answer["ETag"])
+        return self._etag(answer)
 
     async def put_new(self, key: str, body: bytes) -> None:
         """Write an object whose name was never used before."""
@@ -116,6 +117,14 @@ class Bucket:
             raise ConfigError(
                 f"s3://{self.name}: there is no such bucket", hint="make it, or give another one"
             ) from error
+
+    def _etag(self, answer: Mapping[str, Any]) -> str:
+        if "ETag" not in answer:
+            raise ConfigError(
+                f"s3://{self.name}: what answers there is not S3: it gives an object no ETag",
+                hint="see AWS_ENDPOINT_URL and proxies",
+            )
+        return str(answer["ETag"])
 
     async def close(self) -> None:
         """Give back connections; the next use opens others."""

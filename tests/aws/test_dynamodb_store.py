@@ -27,7 +27,7 @@ from csv2kafka.protocols import HEARTBEAT_SECONDS, Lease
 from csv2kafka.testing import CheckpointStoreConformance
 from tests.aws.conftest import Aws
 from tests.aws.http_proxy import HttpProxy, Request, does
-from tests.aws.stores import make_table, run_virtual
+from tests.aws.stores import make_table, no_aws, run_virtual
 
 
 @pytest.fixture
@@ -375,6 +375,24 @@ class TestTables:
             with pytest.raises(ConfigError, match="is not there") as caught:
                 await store.load("orders")
         assert caught.value.hint == "csv2kafka init dynamodb://nowhere"
+
+    async def test_one_with_a_key_of_another_type_is_refused(self, aws: Aws) -> None:
+        name = f"table-{uuid.uuid4().hex[:12]}"
+        aws.client("dynamodb").create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": "job", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "job", "AttributeType": "N"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        async with opened(name) as store:
+            with pytest.raises(ConfigError, match="not a checkpoint table"):
+                await store.load("orders")
+
+    async def test_one_that_keeps_nothing_gives_no_lease(self, aws: Aws) -> None:
+        """What answers 200 to everything: a proxy that asks for a login, a wrong address."""
+        async with no_aws() as url, opened("anything", endpoint_url=url) as store:
+            with pytest.raises(ConfigError, match="does not keep what is written"):
+                await store.lease("orders", "run-a").__aenter__()
 
     @pytest.mark.parametrize("keys", [{"pk": "HASH"}, {"job": "HASH", "at": "RANGE"}])
     async def test_one_with_another_key_is_refused(self, aws: Aws, keys: dict[str, str]) -> None:

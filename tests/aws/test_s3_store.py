@@ -21,7 +21,7 @@ from csv2kafka.protocols import HEARTBEAT_SECONDS, Lease
 from csv2kafka.testing import CheckpointStoreConformance
 from tests.aws.conftest import Aws
 from tests.aws.http_proxy import HttpProxy, Request, gets
-from tests.aws.stores import run_virtual
+from tests.aws.stores import no_aws, run_virtual
 
 
 class TestConformance(CheckpointStoreConformance):
@@ -356,6 +356,13 @@ async def test_what_is_no_object_of_ours_is_not_written_over(aws: Aws, bucket: s
 async def test_a_missing_bucket_is_named(aws: Aws) -> None:
     async with opened("no-such-bucket") as store:
         with pytest.raises(ConfigError, match="s3://no-such-bucket: there is no such bucket"):
+            await store.load("orders")
+
+
+async def test_what_is_no_s3_is_told(aws: Aws) -> None:
+    """What answers 200 to everything: asked again, it would for ever."""
+    async with no_aws() as url, opened("bucket", endpoint_url=url) as store:
+        with pytest.raises(ConfigError, match="not S3"):
             await store.load("orders")
 
 

@@ -30,7 +30,9 @@ def test_urls(url: str, bucket: str, prefix: str) -> None:
     S3Store.from_url(url)
 
 
-@pytest.mark.parametrize("url", ["s3://", "s3://bucket", "s3://bucket/", "s3:///prefix", "s3://bucket/a?ttl=30d"])
+@pytest.mark.parametrize(
+    "url", ["s3://", "s3://bucket", "s3://bucket/", "s3:///prefix", "s3://bucket/a?ttl=30d", "s3://a bucket/a"]
+)
 def test_what_is_no_url_of_a_store(url: str) -> None:
     with pytest.raises(ConfigError, match="expected s3://BUCKET/PREFIX"):
         S3Store.from_url(url)
