@@ -218,8 +218,8 @@ class CheckpointStore(Protocol):
     """Leases, progress and completed jobs. ``id`` was made with the store and never changes.
 
     A store whose first call makes something may have ``async made() -> bool``: whether that was done, asked without
-    doing it. One that has to be made first may have ``async create() -> list[str]``, safe to be repeated, which says what
-    it found or made (``csv2kafka init``).
+    doing it. One that has to be made first may have ``async create() -> list[str]``, safe to be repeated, which says
+    what it found or made (``csv2kafka init``).
     """
 
     @property
