@@ -84,7 +84,7 @@ def config_file(flags: Mapping[str, Any]) -> Path | None:
 
 def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
     """The configuration of ``cls`` from the flags given, the environment and the file. References to secrets are looked
-    up. For a run's, logging is set up as it says.
+    up, and logging is set up as it says.
 
     Variables that nothing reads are warned of on standard error, also where the configuration is wrong: most
     likely because of them.
@@ -94,10 +94,10 @@ def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
     try:
         config = load(cls, flags=given, environ=os.environ, file=config_file(flags), resolve=_resolve)
         redact.hide_given(config)
-        if isinstance(config, RunConfig):
-            from csv2kafka.cli import log
+        from csv2kafka.cli import log
 
-            log.configure(json_lines=config.progress == "json", debug=config.debug)
+        log.configure(json_lines=isinstance(config, RunConfig) and config.progress == "json", debug=config.debug)
+        if isinstance(config, RunConfig):
             warn = log.warning
     finally:
         for warning in unknown_variables(os.environ):

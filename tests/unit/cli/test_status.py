@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -71,6 +72,19 @@ def test_secrets_are_not_shown(command: Command, url: str, tmp_path: Path, monke
         assert outcome.code == 0
         assert "***" in outcome.out
         assert tmp_path.name not in outcome.out + outcome.err
+
+
+def test_what_the_library_warns_of_is_told_as_a_runs_is(
+    command: Command, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def odd(*_: object) -> list[JobStatus]:
+        logging.getLogger("csv2kafka.checkpoints").warning("throttled by %s", "hunter2")
+        return []
+
+    monkeypatch.setattr(redact, "_known", [])
+    redact.hide("hunter2")
+    monkeypatch.setattr(status_command, "jobs", odd)
+    assert "Z warning: throttled by ***\n" in command("status", "--checkpoints", url).err
 
 
 @pytest.mark.parametrize("job", [(), ("x" * 200,)], ids=["all", "one"])
