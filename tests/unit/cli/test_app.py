@@ -161,8 +161,9 @@ def test_the_version_imports_little() -> None:
 
 @pytest.mark.parametrize("destination", [["-o", "FILE"], ["-t", "orders", "-b", "127.0.0.1:1"]])
 def test_a_run_imports_what_it_uses(destination: list[str], tmp_path: Path) -> None:
-    """What only a display, a log line, an earlier checkpoint, a directory or a plug-in needs is not waited for."""
-    heavy = ("rich", "structlog", "cattrs", "natsort", "tomllib", "aiokafka.client", "aiokafka.consumer")
+    """What only a display, a log line, an earlier checkpoint, a directory, a plug-in or AWS needs is not waited for."""
+    heavy = ["rich", "structlog", "cattrs", "natsort", "tomllib", "aiokafka.client", "aiokafka.consumer"]
+    heavy += ["botocore", "aiobotocore", "aiohttp", "prometheus_client", "csv2kafka.aws"]
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     to = [str(tmp_path / "out.jsonl") if word == "FILE" else word for word in destination]
     argv = ["run", str(tmp_path / "a.csv"), *to, "--checkpoints", f"sqlite:///{tmp_path}/jobs.sqlite"]
