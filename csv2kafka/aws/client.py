@@ -60,6 +60,8 @@ PASSING = frozenset(
 UNANSWERED = (
     botocore_errors.EndpointConnectionError,
     botocore_errors.ConnectTimeoutError,
+    botocore_errors.ConnectionClosedError,
+    botocore_errors.ReadTimeoutError,
     botocore_errors.ProxyConnectionError,
     botocore_errors.SSLError,
 )
