@@ -8,7 +8,6 @@ whatever is read to be decided upon is read consistently. How answers that were 
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
@@ -16,11 +15,8 @@ from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from attrs import define, field
-from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import AwsClient, code_of
 from csv2kafka.checkpoints.dynamodb_item import (
-    ARN,
     EXPIRES,
     GROWTH_BYTES,
     KEY,
@@ -34,11 +30,10 @@ from csv2kafka.checkpoints.dynamodb_item import (
     packed,
     size_of,
     table_problem,
-    too_large,
     unpacked,
-    wrong_key,
 )
-from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS, WRITES, HeldLease, RemoteStore, is_silent, stale
+from csv2kafka.checkpoints.dynamodb_requests import Table
+from csv2kafka.checkpoints.remote import WRITES, HeldLease, RemoteStore, is_silent, stale
 from csv2kafka.checkpoints.watch import Holder
 from csv2kafka.config import kinds
 from csv2kafka.config.option import did_you_mean
@@ -80,12 +75,9 @@ class DynamoDBStore(RemoteStore[_Held]):
         super().__init__(lease_seconds=lease_seconds, now=now)
         if problem := table_problem(table):
             raise ConfigError(problem)
-        arn = ARN.fullmatch(table)
         self.table = table
         self.ttl_seconds = ttl_seconds
-        self._region = region or (arn[1] if arn else None)
-        self._endpoint_url = endpoint_url
-        self._opened: AwsClient | None = None
+        self._requests = Table(table, region=region, endpoint_url=endpoint_url)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -111,7 +103,7 @@ class DynamoDBStore(RemoteStore[_Held]):
 
     async def made(self) -> bool:
         """Whether the store has its id already: whoever asks for more makes it. ConfigError if there is no table."""
-        return bool(await self._get(STORE_KEY, ("id",)))
+        return bool(await self._requests.get(STORE_KEY, ("id",)))
 
     async def load(self, job: str) -> Checkpoint | None:
         blob = unpacked((await self._item(job, ("checkpoint",))).get("checkpoint"))
@@ -126,24 +118,8 @@ class DynamoDBStore(RemoteStore[_Held]):
         """All jobs, by name. Reads the whole table."""
         await self._ready()
         names = (KEY, "checkpoint", "epoch", "owner", "heartbeat")
-        found: list[Item] = []
-        start: dict[str, Any] = {}
-        while True:
-            page = await self._call(
-                "scan",
-                doing="listing the jobs",
-                action="dynamodb:Scan",
-                ConsistentRead=True,
-                ProjectionExpression=", ".join(f"#{name}" for name in names),
-                FilterExpression="attribute_exists(#checkpoint)",
-                ExpressionAttributeNames={f"#{name}": name for name in names},
-                **start,
-            )
-            found += page["Items"]
-            if "LastEvaluatedKey" not in page:
-                break
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        statuses = [self._status(item) for item in found]
+        scanned = self._requests.scan(names, condition="attribute_exists(#checkpoint)")
+        statuses = [self._status(item) async for item in scanned]
         for status in sorted(statuses, key=lambda status: status.checkpoint.job):
             yield status
 
@@ -152,28 +128,26 @@ class DynamoDBStore(RemoteStore[_Held]):
         for people. Safe to be repeated, and by two at once."""
         from csv2kafka.checkpoints.dynamodb_table import make_table
 
-        told = await make_table(self._call, self.table)
+        told = await make_table(self._requests.call, self.table)
         await self._ready()
         return [*told, f"store id {self._id}"]
 
     async def close(self) -> None:
         """Give back connections; the next use opens others."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.close()
+        await self._requests.close()
 
     # --- what RemoteStore asks for ---
 
     @property
     def _place(self) -> str:
-        return f"DynamoDB table {self.table}"
+        return str(self._requests)
 
     async def _ready(self) -> None:
         if self._id:
             return
-        item = await self._get(STORE_KEY, ("id",))
+        item = await self._requests.get(STORE_KEY, ("id",))
         if not item:
-            await self._update(
+            await self._requests.update(
                 STORE_KEY,
                 doing="making the store's id",
                 set={"id": {"S": uuid.uuid4().hex}},
@@ -181,7 +155,7 @@ class DynamoDBStore(RemoteStore[_Held]):
             )
             # Read back: it may be another's, or of a try of our own whose answer was lost; and what keeps nothing is
             # no DynamoDB, but answers every lease with yes.
-            item = await self._get(STORE_KEY, ("id",))
+            item = await self._requests.get(STORE_KEY, ("id",))
         if "id" not in item:
             raise ConfigError(
                 f"{self._place}: what answers there does not keep what is written",
@@ -193,7 +167,7 @@ class DynamoDBStore(RemoteStore[_Held]):
         return _Held(store=self, job=job, owner=owner, token=token)
 
     async def _take(self, lease: _Held, silent: Holder | None) -> int | Holder:
-        item = await self._get(key_of(lease.job), LEASE)
+        item = await self._requests.get(key_of(lease.job), LEASE)
         for _ in range(WRITES):
             if _is_of(item, lease):
                 return self._taken(lease, item)
@@ -201,7 +175,9 @@ class DynamoDBStore(RemoteStore[_Held]):
             if holder is not None and not is_silent(holder, silent):
                 return holder
             lease.tried = True
-            done, item = await self._update(key_of(lease.job), doing="taking the lease", **self._taking(lease, item))
+            done, item = await self._requests.update(
+                key_of(lease.job), doing="taking the lease", **self._taking(lease, item)
+            )
             if done:
                 return self._taken(lease, item)
             lease.tried = _is_of(item, lease)
@@ -259,7 +235,7 @@ class DynamoDBStore(RemoteStore[_Held]):
         await self._write(lease, doing="deleting the job", remove=("checkpoint", "manifest", EXPIRES))
 
     async def _release(self, lease: _Held) -> None:
-        await self._update(
+        await self._requests.update(
             key_of(lease.job),
             doing="giving the lease back",
             remove=("owner", "token"),
@@ -277,7 +253,7 @@ class DynamoDBStore(RemoteStore[_Held]):
         for _ in range(WRITES):
             lease.beat += 1
             number = lease.beat
-            done, item = await self._update(
+            done, item = await self._requests.update(
                 key_of(lease.job),
                 doing=doing,
                 set={**(set or {}), "beat": {"N": str(number)}, "heartbeat": {"S": self._now().isoformat()}},
@@ -295,96 +271,9 @@ class DynamoDBStore(RemoteStore[_Held]):
             lease.beat = max(lease.beat, int(item["beat"]["N"]))  # one beside it was faster
         raise Doubt(f"{self._where(lease.job)}: {doing}: other writes of this run were faster each time")
 
-    async def _update(
-        self,
-        key: str,
-        *,
-        doing: str,
-        condition: str,
-        set: Mapping[str, Value] | None = None,
-        remove: Collection[str] = (),
-        given: Mapping[str, Value] | None = None,
-    ) -> tuple[bool, Item]:
-        """One conditional UpdateItem: whether it was done, and the item as it is then (if done: what was set, and
-        when a lease was taken all of it)."""
-        values = {**(set or {}), **(given or {})}
-        expression = f"SET {', '.join(f'#{name} = :{name}' for name in set)}" if set else ""
-        if remove:
-            expression += f" REMOVE {', '.join(f'#{name}' for name in remove)}"
-        try:
-            answer = await self._call(
-                "update_item",
-                doing=doing,
-                action="dynamodb:UpdateItem",
-                passing={"ConditionalCheckFailedException"},
-                Key={KEY: {"S": key}},
-                UpdateExpression=expression.strip(),
-                ConditionExpression=condition,
-                ExpressionAttributeNames={
-                    f"#{name}": name for name in {*(set or ()), *remove, *re.findall(r"#(\w+)", condition)}
-                },
-                ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
-                ReturnValues="ALL_NEW" if "owner" in (set or ()) else "NONE",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ClientError as error:
-            return False, error.response.get("Item", {})
-        return True, answer.get("Attributes") or set or {}
-
     async def _item(self, job: str, names: Collection[str]) -> Item:
         await self._ready()
-        return await self._get(key_of(job), names)
-
-    async def _get(self, key: str, names: Collection[str]) -> Item:
-        answer = await self._call(
-            "get_item",
-            doing="reading it",
-            action="dynamodb:GetItem",
-            Key={KEY: {"S": key}},
-            ConsistentRead=True,
-            ProjectionExpression=", ".join(f"#{name}" for name in names),
-            ExpressionAttributeNames={f"#{name}": name for name in names},
-        )
-        item: Item = answer.get("Item", {})
-        return item
-
-    async def _call(
-        self, operation: str, *, doing: str, action: str, passing: Collection[str] = (), **parameters: Any
-    ) -> Any:
-        """An operation on the table. Raises what ``AwsClient.call`` does."""
-        if self._opened is None:
-            self._opened = AwsClient(
-                "dynamodb",
-                region=self._region,
-                endpoint_url=self._endpoint_url,
-                connect_seconds=CONNECT_SECONDS,
-                read_seconds=READ_SECONDS,
-            )
-        told = {"ResourceNotFoundException", "ValidationException"} - set(passing)
-        try:
-            return await self._opened.call(
-                operation,
-                doing=f"{self._place}: {doing}",
-                action=action,
-                resource=f"table {self.table}",
-                passing={*passing, *told},
-                TableName=self.table,
-                **parameters,
-            )
-        except ClientError as error:
-            if code_of(error) not in told:
-                raise
-            raise self._refused(error) from error
-
-    def _refused(self, error: ClientError) -> ConfigError:
-        message = error.response.get("Error", {}).get("Message", "")
-        if code_of(error) == "ResourceNotFoundException":
-            return ConfigError(f"{self._place} is not there, or not ready yet", hint=f"csv2kafka init {self._url}")
-        if "schema" in message or "mismatch for key" in message:
-            return wrong_key(self._place, message)
-        if "size" in message:
-            return too_large(self._place, message)
-        return ConfigError(f"{self._place}: {message}", hint=f"see that it is made by: csv2kafka init {self._url}")
+        return await self._requests.get(key_of(job), names)
 
     def _status(self, item: Item) -> JobStatus:
         key = item[KEY]["S"]
@@ -396,10 +285,6 @@ class DynamoDBStore(RemoteStore[_Held]):
             lease_epoch=int(item["epoch"]["N"]),
             heartbeat=datetime.fromisoformat(item["heartbeat"]["S"]) if owner is not None else None,
         )
-
-    @property
-    def _url(self) -> str:
-        return f"dynamodb://{self.table}"
 
     def _where(self, job: str) -> str:
         return f"{self._place}, job {job!r}"
