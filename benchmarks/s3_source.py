@@ -2,7 +2,8 @@
 
 S3 is a small server in a process of its own that hands ranges to the socket without touching them (sendfile), so
 that what is measured is the reader. "alone": all bytes are read and dropped. "run": the command, as a process, into
-a file. A figure is the median of the rounds, in which the ways take turns. CPU is the reader's own.
+a file, or into new topics of ``--bootstrap-servers``. A figure is the median of the rounds, in which the ways take
+turns. CPU is the reader's own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
@@ -83,24 +85,16 @@ def alone(make: Callable[[], Source]) -> Figure:
     return asyncio.run(read())
 
 
-def run(source: str, directory: Path) -> Figure:
-    """The command with that source, into a file."""
+def run(source: str, directory: Path, servers: str | None) -> Figure:
+    """The command with that source, into a new topic, or without ``servers`` into a file."""
     output, store = directory / "out.jsonl", directory / "jobs.db"
-    command = [
-        sys.executable,
-        "-m",
-        "csv2kafka",
-        "run",
-        source,
-        "-o",
-        str(output),
-        "--checkpoints",
-        f"sqlite:///{store}",
-    ]
+    topic = f"s3-source-{uuid.uuid4().hex[:12]}"
+    target = ["-o", str(output)] if servers is None else ["-b", servers, "-t", topic, "--create-topic"]
+    command = [sys.executable, "-m", "csv2kafka", "run", source, *target, "--checkpoints", f"sqlite:///{store}"]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([*command, "--progress", "none"], check=True, stdout=subprocess.DEVNULL)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    output.unlink()
+    output.unlink(missing_ok=True)
     for file in directory.glob("jobs.db*"):
         file.unlink()
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -110,8 +104,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("-b", "--bootstrap-servers", help="a Kafka to run into")
     parser.add_argument("--work", type=Path, help="where to put files; best in memory (/dev/shm)")
     arguments = parser.parse_args()
+    servers = arguments.bootstrap_servers
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
         directory = Path(name)
         data = directory / "data"
@@ -129,10 +125,10 @@ def main() -> None:
             "alone, file": partial(alone, partial(LocalSource, path)),
             "alone, S3": partial(alone, partial(S3Source, s3)),
             "alone, HTTP": partial(alone, partial(HttpSource, url)),
-            **{f"start, {name}": partial(run, source, directory) for name, source in starts.items()},
-            "run, file": partial(run, path, directory),
-            "run, S3": partial(run, s3, directory),
-            "run, HTTP": partial(run, url, directory),
+            **{f"start, {name}": partial(run, source, directory, servers) for name, source in starts.items()},
+            "run, file": partial(run, path, directory, servers),
+            "run, S3": partial(run, s3, directory, servers),
+            "run, HTTP": partial(run, url, directory, servers),
         }
         figures: dict[str, list[Figure]] = {name: [] for name in ways}
         for _ in range(arguments.rounds):
