@@ -127,12 +127,15 @@ class AwsClient:
         hint. ``passing``: error codes that are raised as botocore's ClientError.
         Raises NotAuthorized, ConfigError, Doubt or NotReachable for everything else.
         """
+        client: Any = None
         try:
             client = await self.raw()
             return await getattr(client, operation)(**parameters)
         except FAILURES as error:
             if isinstance(error, ClientError) and code_of(error) in passing:
                 raise
+            if isinstance(error, ClientError) and code_of(error) in EXPIRED and client is self._client:
+                await self.close()  # the next finds credentials anew: those in files may have been renewed
             raise explained(error, doing=doing, action=action, resource=resource) from error
 
     async def raw(self) -> Any:

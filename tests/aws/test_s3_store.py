@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from csv2kafka.model import Checkpoint, Manifest
 from csv2kafka.protocols import HEARTBEAT_SECONDS, Lease
 from csv2kafka.testing import CheckpointStoreConformance
 from tests.aws.conftest import Aws
+from tests.aws.http_faults import S3Faults
 from tests.aws.http_proxy import HttpProxy, Request, gets
 from tests.aws.stores import no_aws, run_virtual
 
@@ -296,6 +298,10 @@ async def test_a_server_that_does_not_mind_conditions_is_refused(
             await store.load("orders")
 
 
+def signed_by(key: str) -> Callable[[Request], bool]:
+    return lambda request: key in request.headers["authorization"]
+
+
 async def test_throttled_it_is_tried_again(aws: Aws, bucket: str) -> None:
     async with HttpProxy(aws.url) as proxy, opened(bucket, endpoint_url=proxy.url) as store, leased(store) as lease:
         proxy.slow_down(puts, times=2)
@@ -305,6 +311,25 @@ async def test_throttled_it_is_tried_again(aws: Aws, bucket: str) -> None:
             await store.save(lease, evolve(CHECKPOINT, transactions=1))
         throttled.times = 0
         await store.save(lease, evolve(CHECKPOINT, transactions=2))
+
+
+async def test_credentials_that_are_renewed_in_a_file(
+    aws: Aws, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Which botocore reads once."""
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = x\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    async with S3Faults(aws.url) as proxy, opened(bucket, endpoint_url=proxy.url) as store, leased(store) as lease:
+        rule = proxy.refuse(400, "ExpiredToken", "It has expired.", signed_by("OLD"), times=None)
+        with pytest.raises(Doubt, match="ExpiredToken"):
+            await store.save(lease, CHECKPOINT)
+        assert rule.struck
+        file.write_text("[default]\naws_access_key_id = NEW\naws_secret_access_key = x\n")
+        await store.save(lease, CHECKPOINT)
+        assert await store.load("orders") == CHECKPOINT
 
 
 async def test_an_answer_cut_in_its_body_is_a_doubt(aws: Aws, bucket: str) -> None:
