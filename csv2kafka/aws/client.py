@@ -179,7 +179,7 @@ def explained(error: BaseException, *, doing: str, action: str = "", resource: s
     if isinstance(error, UNANSWERED):
         return NotReachable(
             f"{doing}: {text}",
-            hint="see that the network lets this machine reach it (AWS_ENDPOINT_URL, proxies, AWS_CA_BUNDLE)",
+            hint="see that this machine can reach it (network, AWS_REGION, AWS_ENDPOINT_URL, proxies, AWS_CA_BUNDLE)",
         )
     if isinstance(error, botocore_errors.NoRegionError):
         return ConfigError(f"{doing}: no AWS region is known", hint="set AWS_REGION")

@@ -174,7 +174,7 @@ def ends(directory: Path, arguments: list[str], variables: Mapping[str, str], co
         (["--columns", "id,name", "--key", "secretsmanager://AmazonMSK_writer#password"], 2, "'***' is not one of"),
         (["-t", "ssm://number", "--kafka", "security_protocol=ssm://number"], 2, "found what ssm://number gives"),
         (["secretsmanager://AmazonMSK_writer#password"], 2, "***"),  # as a path that is not there
-        (["--connect-timeout", "1s"], 69, "Connect call failed"),
+        (["--connect-timeout", "1s"], 69, "Connection refused"),
         (["--connect-timeout", "1s", "-b", "secretsmanager://AmazonMSK_writer#password"], 69, "***"),
         (["--connect-timeout", "1s", "--job", "ssm:///prod/password", "--checkpoints", "kafka://"], 69, ""),
     ],
