@@ -2,7 +2,7 @@
 
 Two ways, neither of which a busy machine can fool:
 - A callback of a loop that took longer than ``LIMIT_SECONDS``, not counting the time in which the thread could
-  have run but got no processor, while the package's own code was on the stack. A sampling thread notes the
+  have run but got no processor, nor that of collecting garbage, of which a process with all tests has much, while the package's own code was on the stack. A sampling thread notes the
   stack while the callback is still running; a callback that let nobody look counts, too.
 - ``time.sleep`` called by the package in a thread whose loop is running, however short.
 """
@@ -10,6 +10,7 @@ Two ways, neither of which a busy machine can fool:
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import threading
@@ -32,10 +33,13 @@ _sleep = time.sleep
 _running: dict[int, float] = {}  # thread → when its callback began
 _sampled: dict[int, tuple[float, list[traceback.FrameSummary]]] = {}  # thread → that time, stack
 _found: list[str] = []
+_collecting_from = 0.0
+_collected: dict[int, float] = {}  # thread → seconds in which it collected garbage
 
 
 def install() -> None:
     """Watch every event loop of this process from now on."""
+    gc.callbacks.append(_note_collection)
     Handle._run = _watched_run  # type: ignore[method-assign]
     time.sleep = _watched_sleep  # type: ignore[assignment]
     threading.Thread(target=_sample, name="blocking-sampler", daemon=True).start()
@@ -50,7 +54,7 @@ def take() -> list[str]:
 
 def _watched_run(self: Handle) -> None:
     thread = threading.get_ident()
-    kept_waiting = _seconds_without_processor()
+    kept_waiting, collected = _seconds_without_processor(), _collected.get(thread, 0.0)
     start = _running[thread] = time.perf_counter()
     try:
         _run_handle(self)
@@ -58,11 +62,20 @@ def _watched_run(self: Handle) -> None:
         seconds = time.perf_counter() - start
         _running.pop(thread, None)
         if seconds > LIMIT_SECONDS:
-            seconds -= _seconds_without_processor() - kept_waiting
+            seconds -= _seconds_without_processor() - kept_waiting + _collected.get(thread, 0.0) - collected
             began, stack = _sampled.get(thread, (0.0, []))
             if seconds > LIMIT_SECONDS and (began != start or _is_ours(stack)):
                 where = "".join(traceback.format_list(stack)) if began == start else "no stack was seen\n"
                 _found.append(f"a callback blocked the event loop for {seconds:.2f} s: {self!r}\n{where}")
+
+
+def _note_collection(phase: str, _: dict[str, int]) -> None:
+    global _collecting_from
+    if phase == "start":
+        _collecting_from = time.perf_counter()
+    else:
+        thread = threading.get_ident()
+        _collected[thread] = _collected.get(thread, 0.0) + time.perf_counter() - _collecting_from
 
 
 def _seconds_without_processor() -> float:

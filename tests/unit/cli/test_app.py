@@ -179,7 +179,8 @@ def test_a_run_imports_what_it_uses(destination: list[str], tmp_path: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_still_imports_is_a_stop(number: signal.Signals) -> None:
     code = f"""
-import os, sys
+import os, signal, sys
+signal.signal({int(number)}, signal.SIG_DFL)  # as in a shell's foreground, wherever the tests run
 class Early:
     def find_spec(self, name, path=None, target=None):
         if name == "csv2kafka.cli.app":
