@@ -2,8 +2,9 @@
 
 Two ways, neither of which a busy machine can fool:
 - A callback of a loop that took longer than ``LIMIT_SECONDS``, not counting the time in which the thread could
-  have run but got no processor, nor that of collecting garbage, of which a process with all tests has much, while the package's own code was on the stack. A sampling thread notes the
-  stack while the callback is still running; a callback that let nobody look counts, too.
+  have run but got no processor, nor that of collecting garbage, of which a process with all tests has much,
+  while the package's own code was on the stack. A sampling thread notes the stack while the callback is still
+  running; a callback that let nobody look counts, too.
 - ``time.sleep`` called by the package in a thread whose loop is running, however short.
 """
 

@@ -235,8 +235,10 @@ def words(error: BaseException) -> str:
         return "the connection was closed"
     if any(isinstance(one, TimeoutError) and not str(one) for one in causes):
         return "no answer in time"
-    if isinstance(cause, OSError) and cause.strerror:  # asyncio's names the address, not the reason
-        return os.strerror(cause.errno) if cause.strerror.startswith("Connect call failed") else cause.strerror
+    if isinstance(cause, OSError) and cause.strerror:
+        if cause.errno and cause.strerror.startswith("Connect call failed"):  # asyncio's: the address, not the reason
+            return os.strerror(cause.errno)
+        return cause.strerror
     return str(cause) or type(cause).__name__
 
 

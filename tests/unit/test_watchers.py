@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -43,6 +44,20 @@ async def test_what_a_thread_or_the_test_itself_does_is_not() -> None:
     while asyncio.get_running_loop().time() < end:
         pass
     await asyncio.sleep(0)
+    assert blocking.take() == []
+
+
+async def test_collecting_garbage_is_not() -> None:
+    def collect(phase: str, _: object) -> None:
+        _package_function(BUSY)() if phase == "stop" else None
+
+    gc.callbacks.insert(0, collect)  # before the watcher's, as if collecting took that long
+    try:
+        asyncio.get_running_loop().call_soon(_package_function("import gc; gc.collect()"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    finally:
+        gc.callbacks.remove(collect)
     assert blocking.take() == []
 
 
