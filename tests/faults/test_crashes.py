@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 
@@ -103,7 +105,7 @@ def test_a_run_that_sleeps_past_its_lease_changes_nothing(
 ) -> None:
     first = run_of(source, bootstrap_servers, topic, tmp_path).start()
     wait_until(lambda: first.committed_rows() > 0, first)
-    first.signal(signal.SIGSTOP)
+    stop_outside_of_the_store(first)
     second = run_of(source, bootstrap_servers, topic, tmp_path).start()
     assert second.end() == 0, second.output[-3000:]
     before = read_partition(bootstrap_servers, topic)
@@ -111,6 +113,21 @@ def test_a_run_that_sleeps_past_its_lease_changes_nothing(
     assert first.end(60) == 76, first.output[-3000:]
     assert read_partition(bootstrap_servers, topic) == before
     assert_holds_exactly(bootstrap_servers, topic, source)
+
+
+def stop_outside_of_the_store(run: Installed) -> None:
+    """SIGSTOP while the run writes nothing there: a stopped process goes on holding SQLite's lock, as any file's."""
+    store = run.directory / "state" / "csv2kafka" / "checkpoints.sqlite"
+    for _ in range(200):
+        run.signal(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(store, timeout=0.2, isolation_level=None)) as db:
+                db.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            run.signal(signal.SIGCONT)
+            time.sleep(0.01)
+    pytest.fail("the run held the store's lock each time it was stopped")
 
 
 def test_a_second_live_run_is_refused_naming_the_first(bootstrap_servers: str, topic: str, tmp_path: Path) -> None:
