@@ -55,12 +55,13 @@ def test_a_run_on_a_cluster_that_is_worked_on(cluster: KafkaCluster, tmp_path: P
         if delivery == "exactly-once":
             roll(cluster, run)
         lose(cluster, run)
-        lost = run.output.count('"waiting"')
+        told = len(run.output)
         with goes_on(run):
             cluster.limit_producers(CRAWL)
         with goes_on(run):
             pass
-        assert run.output.count('"waiting"') == lost, f"a quota's pauses cost a session:\n{run.output[-3000:]}"
+        # A leader may still move back; a pause that is taken for lateness ends a session with these words.
+        assert "had no answer" not in run.output[told:], f"a quota's pauses cost a session:\n{run.output[-3000:]}"
         assert run.committed_rows() < ROWS, "it was over before the end of what was to happen to it"
         cluster.limit_producers(None)
         assert run.end() == 0, run.output[-3000:]
