@@ -67,13 +67,13 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
 class Planned(Protocol):
     """What a target plans with these variables, besides those that every plan has."""
 
-    def __call__(self, target: str, **variables: object) -> Resources: ...
+    def __call__(self, target: str, /, **variables: object) -> Resources: ...
 
 
 class Refusal(Protocol):
     """What a target says at the plan, which it must refuse."""
 
-    def __call__(self, target: str, **variables: object) -> str: ...
+    def __call__(self, target: str, /, **variables: object) -> str: ...
 
 
 @pytest.fixture(scope="session")

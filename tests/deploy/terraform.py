@@ -127,7 +127,7 @@ class Terraform:
     _ready: set[str] = field(factory=set, init=False)
     _kept: dict[tuple[str, str], Resources | Refused] = field(factory=dict, init=False)
 
-    def plan(self, target: str, **variables: Any) -> Resources:
+    def plan(self, target: str, /, **variables: Any) -> Resources:
         """The plan of an empty account. A variable that is None is null. Raises Refused."""
         return self._keep("plan", target, self._file(target, variables))
 
@@ -135,7 +135,7 @@ class Terraform:
         """The same with a file of variables as it stands, and none besides."""
         return self._keep("plan", target, file)
 
-    def apply(self, target: str, **variables: Any) -> Resources:
+    def apply(self, target: str, /, **variables: Any) -> Resources:
         """What is there after it was applied to an empty account; a second plan has nothing left to do."""
         return self._keep("apply", target, self._file(target, variables))
 
@@ -143,7 +143,7 @@ class Terraform:
         """The same with a file of variables as it stands, and none besides."""
         return self._keep("apply", target, file)
 
-    def refusal(self, target: str, **variables: Any) -> str:
+    def refusal(self, target: str, /, **variables: Any) -> str:
         """What it says at the plan, which it must refuse."""
         try:
             self.plan(target, **variables)
