@@ -3,6 +3,9 @@
     EC2 (IMDSv2)  a Spot interruption, a rebalance recommendation, an Auto Scaling group that takes the instance out
     ECS           the task is to be stopped (a SIGTERM follows, or has been swallowed by whatever started this)
 
+``spot`` minds no rebalance recommendation: where a run is started again on the same instance, which may live for
+hours, every run on it would end at once.
+
 A watch never ends a good run: what cannot be asked is told once, and asked again.
 """
 
@@ -72,9 +75,9 @@ async def _watched(kind: str, environ: Mapping[str, str], session: aiohttp.Clien
         return _Task(session, task)
     if kind == "ecs":
         _log.warning("--watch ecs: %s is not set, so this is no ECS task; only a signal stops this run", ECS_VARIABLE)
-    if kind not in ("ec2", "auto"):
+    if kind not in ("ec2", "spot", "auto"):
         return None
-    instance = _Instance(session, _endpoint(environ))
+    instance = _Instance(session, _endpoint(environ), rebalance=kind != "spot")
     if environ.get(DISABLED_VARIABLE, "").lower() == "true":
         _log.warning("--watch %s: %s is set; only a signal stops this run", kind, DISABLED_VARIABLE)
         return None
@@ -104,6 +107,7 @@ class _Instance:
 
     _session: aiohttp.ClientSession
     _endpoint: str
+    _rebalance: bool = field(kw_only=True)
     _token: str = field(default="", init=False, repr=False)
     _renew_at: float = field(default=0.0, init=False)
 
@@ -112,7 +116,7 @@ class _Instance:
         if spot is not None:
             said = _object(spot)
             return f"EC2 takes this Spot instance back: {said.get('action')} at {said.get('time')}"
-        rebalance = await self._get("events/recommendations/rebalance")
+        rebalance = await self._get("events/recommendations/rebalance") if self._rebalance else None
         if rebalance is not None:
             return f"EC2 recommends to leave this Spot instance (since {_object(rebalance).get('noticeTime')})"
         if await self._get("autoscaling/target-lifecycle-state") == "Terminated":

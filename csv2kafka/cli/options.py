@@ -20,6 +20,7 @@ C = TypeVar("C", bound=CommonConfig)
 F = TypeVar("F", bound=Callable[..., Any])
 
 CONFIG_FLAG = "config_file"
+REMOTE = "s3://"
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -65,8 +66,8 @@ def configured(
             click.Option(
                 ["--config", CONFIG_FLAG],
                 metavar="FILE.toml",
-                help=f"Options from a file; its keys are the flags' names, client options stand in [kafka]. "
-                f"Also {PREFIX}CONFIG.",
+                help=f"Options from a file, or s3://BUCKET/KEY; its keys are the flags' names, client options stand in "
+                f"[kafka], those of each child of an array job in [[array]]. Also {PREFIX}CONFIG.",
             )
         )
         made.params = [*made.params, *parameters]
@@ -77,9 +78,9 @@ def configured(
 
 
 def config_file(flags: Mapping[str, Any]) -> Path | None:
-    """The file of ``--config``."""
-    file = flags.get(CONFIG_FLAG) or os.environ.get(PREFIX + "CONFIG")
-    return Path(file) if file else None
+    """The file of ``--config``, where it is one of this machine."""
+    file = _config(flags)
+    return file if isinstance(file, Path) else None
 
 
 def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
@@ -92,7 +93,7 @@ def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
     given = {name: _given(value) for name, value in flags.items() if name != CONFIG_FLAG}
     warn = _warn
     try:
-        config = load(cls, flags=given, environ=os.environ, file=config_file(flags), resolve=_resolve)
+        config = load(cls, flags=given, environ=os.environ, file=_config(flags), read=_read, resolve=_resolve)
         redact.hide_given(config)
         from csv2kafka.cli import log
 
@@ -108,6 +109,21 @@ def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
 def not_for_verify(said: Option) -> bool:
     """What verify takes and does not look at, so that a run's command line is verify's too."""
     return not said.verify
+
+
+def _config(flags: Mapping[str, Any]) -> Path | str | None:
+    """What ``--config`` names: a file, or the URL of an object."""
+    named: str | None = flags.get(CONFIG_FLAG) or os.environ.get(PREFIX + "CONFIG")
+    if not named:
+        return None
+    return named if named.startswith(REMOTE) else Path(named)
+
+
+def _read(url: str) -> bytes:
+    """What S3 has there."""
+    from csv2kafka.sources.small_object import read
+
+    return read(url)
 
 
 def _resolve(references: Collection[str]) -> Mapping[str, str | ConfigError]:

@@ -81,6 +81,25 @@ def commands_page() -> str:
         'sasl_plain_username = "loader"     # and CSV2KAFKA_KAFKA_SASL_PLAIN_PASSWORD in the environment',
         "```",
         "",
+        "The file may also be `s3://BUCKET/KEY`, which is read once, at the start. For an array job of AWS Batch it "
+        "has an `[[array]]` table for each child, at its end, with the options that are the child's own; "
+        "`AWS_BATCH_JOB_ARRAY_INDEX`, which Batch sets, says which one counts. It is a layer above the rest of the "
+        "file. Every child looks at all tables and refuses two that share a topic's partition, an output or a job's "
+        "name, and variables that would overrule a table for all children. To look at one child: "
+        "`AWS_BATCH_JOB_ARRAY_INDEX=1 csv2kafka verify --config orders.toml`.",
+        "",
+        "```toml",
+        'topic = "orders"',
+        "",
+        "[[array]]                    # child 0",
+        'sources = ["s3://example-exports/orders/eu.csv.gz"]',
+        "partition = 0",
+        "",
+        "[[array]]                    # child 1",
+        'sources = ["s3://example-exports/orders/us.csv.gz"]',
+        "partition = 1",
+        "```",
+        "",
         *_table(("command", "what it does"), ([f"[`{name}`](#{name})", what] for name, (_, what) in COMMANDS.items())),
         "",
         "Exit codes: [errors.md](errors.md). What `--report`, `--progress json`, `status --json` and `verify --json` "

@@ -153,11 +153,12 @@ class RunConfig(ReadConfig, ConnectConfig):
         default=None,
         example="--give-up-after 10m",
     )
-    watch: Literal["none", "auto", "ec2", "ecs"] = option(
-        kinds.choice("none", "auto", "ec2", "ecs"),
+    watch: Literal["none", "auto", "ec2", "spot", "ecs"] = option(
+        kinds.choice("none", "auto", "ec2", "spot", "ecs"),
         group=PATIENCE,
         help="Stop in good time when the machine is about to be taken away, as SIGTERM does: ec2 asks the instance's "
-        "metadata for a Spot notice or rebalance recommendation, ecs the task's; auto finds out which. Exit 75.",
+        "metadata for a Spot notice or rebalance recommendation, spot for the notice alone (for AWS Batch), ecs the "
+        "task's; auto finds out which. Exit 75.",
         default="none",
     )
     metrics: str | None = option(

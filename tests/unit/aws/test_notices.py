@@ -71,6 +71,15 @@ async def test_a_notice_of_ec2_is_found_when_it_comes(kind: str, entry: str, tex
     assert ec2.refused == 0
 
 
+async def test_spot_minds_no_recommendation(ec2: Imds) -> None:
+    ec2.entries |= {LIFECYCLE: "InService", REBALANCE: REBALANCE_NOTICE}
+    watch = asyncio.create_task(watched("spot", **{ENDPOINT: ec2.url}))
+    await polls(ec2, 6)
+    assert not watch.done()
+    ec2.entries[SPOT] = SPOT_TERMINATE
+    assert await watch == "EC2 takes this Spot instance back: terminate at 2026-09-18T08:22:00Z"
+
+
 async def test_a_token_that_is_refused_is_replaced(ec2: Imds) -> None:
     watch = asyncio.create_task(watched("ec2", **{ENDPOINT: ec2.url}))
     await polls(ec2, 3)
