@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": ("csv2kafka.cli.verify", "Prove that the topic holds exactly the rows of the CSV, in order."),
     "status": ("csv2kafka.cli.status", "Show jobs and how far they are."),
     "init": ("csv2kafka.cli.init", "Make a checkpoint store, or see that it can be used."),
+    "cost": ("csv2kafka.cli.cost", "Tell what a load costs in AWS on each target. Asks nobody."),
     "demo": ("csv2kafka.cli.demo_command", "See it survive a kill: a CSV, a broker, SIGKILL, and the proof."),
 }
 

@@ -27,8 +27,9 @@ def command_help(ctx: click.Context, groups: Mapping[str, Iterable[Option]], ext
     for name, said in groups.items():
         pages.append(_panel(name, [_option_row(one) for one in said]))
     pages.append(_panel("Command", [_plain_row(one) for one in extra]))
-    pages.append(Text("Each option is also an environment variable (CSV2KAFKA_MAX_RECORD) and a key in the file of "
-                      "--config (max-record). Flags win over environment over file.", "dim"))  # fmt: skip
+    if groups:
+        pages.append(Text("Each option is also an environment variable (CSV2KAFKA_MAX_RECORD) and a key in the file of "
+                          "--config (max-record). Flags win over environment over file.", "dim"))  # fmt: skip
     return _rendered(pages)
 
 

@@ -163,7 +163,7 @@ def _command(ctx: click.Context, command: Command) -> Iterator[str]:
         yield from ("", paragraph)
     extra = [one for one in command.own(command.params) if one.name != CONFIG_FLAG]  # params: without --help
     if extra:
-        yield from ("", "Of its own, besides the options below:", "")
+        yield from ("", "Of its own, besides the options below:" if command.said else "Its options:", "")
         rows = ([_code(f"{', '.join(one.opts)} {one.metavar or ''}".strip()), one.help or ""] for one in extra)
         yield from _table(("flag", "meaning"), rows)
 
