@@ -59,8 +59,8 @@ output "table_arn" {
 }
 
 output "repository_url" {
-  description = "Where the image is pushed to. Null without a repository."
-  value       = one(aws_ecr_repository.image[*].repository_url)
+  description = "Where the image is pushed to, known when planned. Null without a repository."
+  value       = var.repository ? "${local.account}.dkr.ecr.${local.region}.${data.aws_partition.current.dns_suffix}/${local.prefix}" : null
 }
 
 output "repository_arn" {

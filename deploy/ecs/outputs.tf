@@ -1,0 +1,59 @@
+output "region" {
+  description = "The region."
+  value       = module.common.region
+}
+
+output "state_machine_arn" {
+  description = "What runs jobs."
+  value       = aws_sfn_state_machine.job.arn
+}
+
+output "cluster_name" {
+  description = "The ECS cluster."
+  value       = aws_ecs_cluster.jobs.name
+}
+
+output "task_definition_arn" {
+  description = "The task definition, with its revision."
+  value       = aws_ecs_task_definition.job.arn
+}
+
+output "repository_url" {
+  description = "Where the image is pushed to. Null with an image of one's own."
+  value       = module.common.repository_url
+}
+
+output "architecture" {
+  description = "What the image must be built for."
+  value       = var.architecture
+}
+
+output "log_group_name" {
+  description = "The job's log."
+  value       = module.common.log_group_name
+}
+
+output "table_name" {
+  description = "The checkpoint table."
+  value       = module.common.table_name
+}
+
+output "turns_table_name" {
+  description = "The table with whose turn it is."
+  value       = aws_dynamodb_table.turns.name
+}
+
+output "alarm_topic_arn" {
+  description = "The topic that alarms are sent to."
+  value       = module.common.alarm_topic_arn
+}
+
+output "topic" {
+  description = "The Kafka topic."
+  value       = var.topic
+}
+
+output "source_bucket" {
+  description = "The bucket that is read."
+  value       = var.source_bucket
+}
