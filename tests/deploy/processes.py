@@ -17,8 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import boto3
 from attrs import evolve, frozen
 
+from tests.aws.conftest import Aws
 from tests.faults.installed import LONGEST_SECONDS, Installed
 
 
@@ -65,6 +67,28 @@ def pairs(listed: Sequence[Mapping[str, str]]) -> dict[str, str]:
     found = {each["name"]: each["value"] for each in listed}
     assert len(found) == len(listed), f"one of them is there twice: {[each['name'] for each in listed]}"
     return found
+
+
+def client(aws: Aws, service: str, region: str) -> Any:
+    """As ``aws.client``, in the region that a plan names: moto keeps them apart."""
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    return boto3.client(service, endpoint_url=aws.url, region_name=region, **keys)
+
+
+def make_table(aws: Aws, table: Mapping[str, Any], region: str) -> None:
+    """The planned table in moto, as it is there after an apply."""
+    dynamodb = client(aws, "dynamodb", region)
+    keys = {name: table[f"{name}_key"] for name in ("hash", "range") if table.get(f"{name}_key")}
+    attributes = [{"AttributeName": each["name"], "AttributeType": each["type"]} for each in table["attribute"]]
+    dynamodb.create_table(
+        TableName=table["name"],
+        BillingMode=table["billing_mode"],
+        KeySchema=[{"AttributeName": name, "KeyType": kind.upper()} for kind, name in keys.items()],
+        AttributeDefinitions=attributes,
+    )
+    (ttl,) = table["ttl"]
+    expiry = {"Enabled": ttl["enabled"], "AttributeName": ttl["attribute_name"]}
+    dynamodb.update_time_to_live(TableName=table["name"], TimeToLiveSpecification=expiry)
 
 
 def stop(run: Installed, *, rows: int, within: float) -> None:

@@ -249,7 +249,7 @@ def _resources(target: str, raw: Mapping[str, Any], values: Mapping[str, Any]) -
     by_address, types = {}, {}
     for each in _each(values["root_module"]):
         if each["mode"] == "managed":
-            by_address[each["address"]] = each["values"]
+            by_address[each["address"]] = each.get("values", {})  # none, where all is known later
             types[each["address"]] = each["type"]
     outputs = {name: output.get("value") for name, output in values.get("outputs", {}).items()}
     return Resources(target, by_address, types, outputs, raw)
