@@ -25,7 +25,7 @@ quoted() {
   local word line=""
   for word in "$@"; do
     case $word in
-      "" | *[!A-Za-z0-9_./:=@%+,-]*) word="'${word//\'/\'\\\'\'}'" ;;
+      "" | *[!A-Za-z0-9_./:=@%+,-]*) word="'$(printf '%s' "$word" | sed "s/'/'\\\\''/g")'" ;;
     esac
     line="$line$word "
   done
@@ -34,7 +34,10 @@ quoted() {
 
 # Runs a command that changes something, or prints it under --dry-run.
 change() {
-  if [ -n "$dry" ]; then
+  if [ -n "$dry" ] && [ "$1" = tf ]; then
+    shift
+    printf '%s\n' "$(quoted "$terraform" "-chdir=$here" "$@")"
+  elif [ -n "$dry" ]; then
     printf '%s\n' "$(quoted "$@")"
   else
     "$@"
@@ -101,14 +104,29 @@ confirm() {
   esac
 }
 
-# init and apply; further words go to both plan and apply (-var …).
+# init and apply; further words go to apply (-var …).
 apply() {
-  change tf init -input=false -upgrade=false
+  change tf init -input=false
   if [ -n "$yes" ]; then
     change tf apply -input=false -auto-approve "$@"
   else
     change tf apply "$@" # shows the plan and asks
   fi
+}
+
+# destroy, after a question of the script's own.
+destroy() {
+  change tf init -input=false
+  change tf destroy -input=false -auto-approve
+}
+
+# A value as JSON has it.
+json_string() {
+  local text=$1
+  case $text in
+    *[[:cntrl:]]*) fail "$(printf %q "$text") has a control character in it: name the object by a prefix or a glob." ;;
+  esac
+  printf '"%s"' "$(printf '%s' "$text" | sed 's/[\\"]/\\&/g')"
 }
 
 # What the image is called: the version, and what was changed since. The same files have the same tag.
@@ -119,7 +137,7 @@ image_tag() {
     changed=$(git -C "$root" status --porcelain -- csv2kafka rust deploy/image pyproject.toml setup.py .dockerignore)
     if [ -n "$changed" ]; then
       changed=$(cd "$root" && git ls-files -co --exclude-standard -- csv2kafka rust deploy/image pyproject.toml setup.py .dockerignore |
-        while IFS= read -r file; do [ -f "$file" ] && printf '%s\n' "$file" && cat "$file"; done | git hash-object --stdin | cut -c 1-12)
+        while IFS= read -r file; do if [ -f "$file" ]; then printf '%s\n' "$file" && cat "$file"; fi; done | git hash-object --stdin | cut -c 1-12)
       commit="$commit-$changed"
     fi
     printf '%s' "${version:-0}-$commit"
@@ -142,6 +160,77 @@ push_image() {
     aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" >/dev/null
   fi
   change docker buildx build --platform "linux/$platform" --file "$root/deploy/image/Dockerfile" --tag "$url:$tag" --push "$root"
+}
+
+# Whether terraform.tfvars names an image of the user's own.
+own_image() {
+  [ -n "$(tfvar image)" ]
+}
+
+# A value of terraform.tfvars, where it is text on one line.
+tfvar() {
+  sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*\"\(.*\)\".*/\1/p" "$here/terraform.tfvars" | tail -n 1
+}
+
+# The tag stays beside terraform.tfvars, so that a plan by hand sees the same.
+set_image_tag() {
+  if [ -n "$dry" ]; then
+    printf "echo 'image_tag = \"%s\"' > %s\n" "$1" "$(quoted "$here/image.auto.tfvars")"
+  else
+    printf '# Written by job up.\nimage_tag = "%s"\n' "$1" >"$here/image.auto.tfvars"
+  fi
+}
+
+# Docker's word for Fargate's.
+platform_of() {
+  case $1 in
+    X86_64 | x86_64 | amd64) printf amd64 ;;
+    *) printf arm64 ;;
+  esac
+}
+
+require_job_name() {
+  case $1 in
+    *[!A-Za-z0-9._-]*) fail "--job $1: expected letters, digits, '.', '_' and '-': choose such a name." ;;
+  esac
+  [ ${#1} -le 200 ] || fail "--job: expected at most 200 letters: choose a shorter name."
+}
+
+# For verbs that take nothing.
+no_words() {
+  [ $# -eq 0 ] || fail "$1: this verb takes no such word; see $(basename "$0") --help."
+}
+
+# show_log GROUP [--follow]: what was said in the last 24 hours.
+show_log() {
+  local group=$1 follow=""
+  shift
+  while [ $# -gt 0 ]; do
+    case $1 in
+      -f | --follow) follow=1 ;;
+      *) fail "$1: expected --follow or nothing; see $(basename "$0") --help." ;;
+    esac
+    shift
+  done
+  if [ -n "$follow" ]; then
+    case $(aws --version 2>&1) in
+      aws-cli/1*) fail "--follow needs version 2 of the AWS CLI: install it, or leave --follow out." ;;
+    esac
+    aws logs tail "$group" --since 10m --format short --follow
+  else
+    aws logs filter-log-events --log-group-name "$group" --start-time "$((($(date +%s) - 86400) * 1000))" \
+      --query 'events[].[message]' --output text
+  fi
+}
+
+# show_checkpoints TABLE: by csv2kafka where it is installed, else the table's items.
+show_checkpoints() {
+  if command -v csv2kafka >/dev/null 2>&1; then
+    csv2kafka status --checkpoints "dynamodb://$1"
+  else
+    aws dynamodb scan --table-name "$1" --filter-expression 'attribute_exists(epoch)' \
+      --query 'Items[].[job.S, heartbeat.S, owner.S]' --output table
+  fi
 }
 
 # Reads VERB and the options that all scripts have (--help, --dry-run, --yes), and calls do_VERB with the rest.

@@ -57,3 +57,8 @@ output "source_bucket" {
   description = "The bucket that is read."
   value       = var.source_bucket
 }
+
+output "has_sources" {
+  description = "Whether ./job run can do without naming any."
+  value       = length(var.sources) > 0
+}
