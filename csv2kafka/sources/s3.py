@@ -17,12 +17,23 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from csv2kafka.aws.client import EXPIRED, FAILURES, code_of
-from csv2kafka.errors import ConfigError, Doubt, StateContradiction
+from csv2kafka.errors import ConfigError, Doubt, SourceChanged, StateContradiction
 from csv2kafka.model import SourceObject
 from csv2kafka.sources.ranges import RangeSettings, Read, read_ranges
-from csv2kafka.sources.s3_errors import CHANGED, MISSING, NO_RANGE, REFUSED, all_of, changed, client_for, gone, told
+from csv2kafka.sources.s3_errors import (
+    CHANGED,
+    MISSING,
+    NO_RANGE,
+    REFUSED,
+    all_of,
+    changed,
+    client_for,
+    gone,
+    not_that,
+    told,
+)
 from csv2kafka.sources.s3_pin import Described, Pin
-from csv2kafka.sources.s3_settings import s3_settings
+from csv2kafka.sources.s3_settings import not_one, s3_settings
 from csv2kafka.sources.s3_urls import S3Url, named_by, parse
 
 PINNED_AT_ONCE = 16
@@ -33,8 +44,9 @@ class S3Source:
 
     ``s3://BUCKET/PREFIX/`` gives the objects directly under it, those excepted whose names begin with ``.`` or
     ``_``. A glob gives the keys it matches (``**`` for any depth). Both in natural order: ``part-2.csv`` before
-    ``part-10.csv``. A key that exists is taken as it stands, even with ``*`` or ``[`` in it. Memory: ``parallel``
-    ranges of ``range_bytes`` (4 × 8 MiB), and a block or two.
+    ``part-10.csv``. A key that exists is taken as it stands, even with ``*`` or ``[`` in it. With ``version_id`` or
+    ``if_match`` that version of the one object is read, or none. Memory: ``parallel`` ranges of ``range_bytes``
+    (4 × 8 MiB), and a block or two.
     """
 
     def __init__(self, *urls: str, draw: Callable[[], float] = random.random, **options: Any) -> None:
@@ -49,6 +61,8 @@ class S3Source:
             self._settings = s3_settings(options)
         except ConfigError as error:
             problems.extend(error.problems)
+        else:
+            problems.extend(not_one(self._urls, self._settings))
         if problems:
             raise ConfigError(*problems)
         values = self._settings.values
@@ -131,7 +145,9 @@ class S3Source:
         return await all_of([self._pinned(key, few) for key in await self._keys(url)])
 
     async def _keys(self, url: S3Url) -> list[S3Url]:
-        """The keys that one of the URLs names."""
+        """The keys that one of the URLs names. With a version named it is a key as it stands."""
+        if self._settings.exact:
+            return [url]
         if not url.is_prefix and (not url.is_glob or await self._is_there(url)):
             return [url]
         keys: list[str] = []
@@ -160,13 +176,26 @@ class S3Source:
         return True
 
     async def _pinned(self, url: S3Url, few: asyncio.Semaphore) -> SourceObject:
-        """The object as it is now. ConfigError if it is not there or cannot be read."""
+        """The object as it is now, or that version of it. ConfigError if it is not there or cannot be read;
+        SourceChanged if it is no more what was named."""
+        exact = self._settings.exact
+        action = "s3:GetObjectVersion" if "VersionId" in exact else "s3:GetObject"
         async with few:
             try:
-                said = await self._described(url, "s3:GetObject", passing=MISSING)
+                said = await self._described(url, action, MISSING | CHANGED, **exact)
             except ClientError as error:
+                if exact:
+                    raise await self._other(url, exact) from error
                 raise ConfigError(f"SOURCE {str(url)!r}: no such object{await self._meant(url)}") from error
         return SourceObject(uri=str(url), size=said.size, version=str(said.pin))
+
+    async def _other(self, url: S3Url, exact: Mapping[str, str]) -> SourceChanged:
+        """What to say where the version that was named is not there."""
+        try:
+            found = str((await self._described(url, "s3:GetObject", MISSING)).pin)
+        except ClientError:
+            found = "nothing"
+        return not_that(str(url), exact, found)
 
     async def _meant(self, url: S3Url) -> str:
         """What else there is where an object is not: ``; …`` or nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from botocore import UNSIGNED
@@ -94,6 +94,15 @@ def changed(uri: str, version: str, found: str) -> SourceChanged:
 def gone(uri: str, version: str) -> SourceChanged:
     """It is not there any more."""
     return SourceChanged(f"{uri}: it is gone; this job began with {version}", hint=CHANGED_HINT)
+
+
+def not_that(uri: str, exact: Mapping[str, str], found: str) -> SourceChanged:
+    """The version that ``--s3 version_id`` or ``if_match`` names is not there. ``found``: what is."""
+    expected = f"versionId={exact['VersionId']}" if "VersionId" in exact else f"etag={exact['IfMatch']}"
+    return SourceChanged(
+        f"{uri}: it is not the version that was asked for\n  expected {expected}\n  found    {found}",
+        hint="put that version back, or load what is there now as a job of another name",
+    )
 
 
 def arn(url: S3Url, *, of_bucket: bool = False) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -13,6 +13,7 @@ from csv2kafka.config.kinds import Kind, choice, count, duration, optional, size
 from csv2kafka.config.option import did_you_mean
 from csv2kafka.errors import ConfigError
 from csv2kafka.sources.ranges import ATTEMPTS, MIB, PARALLEL, RANGE_BYTES, STALL_SECONDS
+from csv2kafka.sources.s3_urls import S3Url
 
 CONNECT_SECONDS = 5.0
 KEY_BYTES = 32
@@ -79,6 +80,15 @@ OPTIONS: Mapping[str, S3Option] = {
     "use_accelerate_endpoint": S3Option(kind=switch(), about="S3 Transfer Acceleration.", default=False),
     "use_dualstack_endpoint": S3Option(kind=switch(), about="Addresses of IPv6 and IPv4.", default=False),
     "use_fips_endpoint": S3Option(kind=switch(), about="Endpoints with FIPS 140 cryptography.", default=False),
+    "version_id": S3Option(
+        # null is what a bucket calls the object that it keeps no version of.
+        kind=optional(text("ID", "the id of a version (for an object without versions: if_match)", r"(?!null$)\S+")),
+        about="Exactly this version of the one object that is named, however many came after it.",
+    ),
+    "if_match": S3Option(
+        kind=optional(text("ETAG", "an ETag, with or without its quotes", r'"[^"\s]+"|[^"\s]+')),
+        about="The one object that is named, if it still has this ETag.",
+    ),
     "range_bytes": S3Option(
         kind=size(MIB, 256 * MIB), about="How much is asked for with one request.", default=RANGE_BYTES
     ),
@@ -110,6 +120,15 @@ class S3Settings:
     of_requests: Mapping[str, Any]
     of_content: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def exact(self) -> dict[str, str]:
+        """Of the request that pins the object, where one version of it is named (boto3's names)."""
+        if self.values["version_id"]:
+            return {"VersionId": self.values["version_id"]}
+        if self.values["if_match"]:
+            return {"IfMatch": '"{}"'.format(self.values["if_match"].strip('"'))}
+        return {}
+
 
 def s3_settings(given: Mapping[str, Any]) -> S3Settings:
     """Check and convert. Raises ConfigError with all problems at once."""
@@ -128,6 +147,8 @@ def s3_settings(given: Mapping[str, Any]) -> S3Settings:
                 problems.append(f"{_label(name)}: {shown}")
     if values["sse_customer_algorithm"] and not values["sse_customer_key"] and "sse_customer_key" not in given:
         problems.append(f"{_label('sse_customer_algorithm')}: is of use with sse_customer_key only")
+    if values["version_id"] and values["if_match"]:
+        problems.append(f"{_label('version_id')}: names a version already, expected no if_match besides")
     if problems:
         raise ConfigError(*problems)
     of_requests = {"RequestPayer": values["request_payer"], "ExpectedBucketOwner": values["expected_bucket_owner"]}
@@ -137,6 +158,15 @@ def s3_settings(given: Mapping[str, Any]) -> S3Settings:
     return S3Settings(
         values=values, of_requests={name: value for name, value in of_requests.items() if value}, of_content=of_content
     )
+
+
+def not_one(urls: Sequence[S3Url], settings: S3Settings) -> list[str]:
+    """What is wrong where a version is named, which is of one object."""
+    named = "version_id" if "VersionId" in settings.exact else "if_match"
+    if not settings.exact or (len(urls) == 1 and not urls[0].is_prefix):
+        return []
+    shown = repr(str(urls[0])) if len(urls) == 1 else f"{len(urls)} sources"
+    return [f"{_label(named)}: is for one object, named by its key: expected s3://BUCKET/KEY, found {shown}"]
 
 
 def _label(name: str) -> str:

@@ -276,6 +276,56 @@ class TestPinning:
             await content(source, obj, 9)
 
 
+class TestOneVersion:
+    """``version_id`` and ``if_match``: that version of the object, or none."""
+
+    @pytest.mark.parametrize("key", ["a.csv", "a[1]*?.csv"])
+    async def test_an_older_one_is_read_however_many_came_after(self, versions: Bench, key: str) -> None:
+        old = versions.s3.put_object(Bucket=versions.bucket, Key=key, Body=b"old")
+        versions.put(key, "a1x.csv")
+        source = versions.source(key, version_id=old["VersionId"])
+        obj = await versions.pinned(source)
+        assert (obj.version, obj.size) == (f"versionId={old['VersionId']}", 3)
+        assert await content(source, obj) == b"old"
+        await source.confirm(obj)
+        assert {request.operation for request in versions.proxy.requests} == {"GET"}
+
+    async def test_one_that_is_gone(self, versions: Bench) -> None:
+        old = versions.s3.put_object(Bucket=versions.bucket, Key="a.csv", Body=b"old")
+        new = versions.s3.put_object(Bucket=versions.bucket, Key="a.csv", Body=b"new")
+        versions.s3.delete_object(Bucket=versions.bucket, Key="a.csv", VersionId=old["VersionId"])
+        with pytest.raises(SourceChanged, match="not the version that was asked for") as caught:
+            await versions.pinned(versions.source("a.csv", version_id=old["VersionId"]))
+        assert f"expected versionId={old['VersionId']}" in caught.value.message
+        assert f"found    versionId={new['VersionId']}" in caught.value.message
+
+    @pytest.mark.parametrize("key", ["a.csv", "a[1]*?.csv"])
+    async def test_by_etag(self, bench: Bench, key: str) -> None:
+        put = bench.s3.put_object(Bucket=bench.bucket, Key=key, Body=CONTENT)
+        bench.put("a1x.csv")
+        for etag in (put["ETag"], put["ETag"].strip('"')):
+            source = bench.source(key, if_match=etag)
+            obj = await bench.pinned(source)
+            assert (obj.version, obj.size) == (f"etag={put['ETag']}", len(CONTENT))
+            assert await content(source, obj) == CONTENT
+
+    async def test_by_etag_where_it_was_replaced_or_is_gone(self, bench: Bench) -> None:
+        old = bench.s3.put_object(Bucket=bench.bucket, Key="a.csv", Body=b"old")["ETag"]
+        new = bench.s3.put_object(Bucket=bench.bucket, Key="a.csv", Body=b"new")["ETag"]
+        with pytest.raises(SourceChanged) as caught:
+            await bench.pinned(bench.source("a.csv", if_match=old))
+        assert f"expected etag={old}" in caught.value.message
+        assert f"found    etag={new}" in caught.value.message
+        bench.s3.delete_object(Bucket=bench.bucket, Key="a.csv")
+        with pytest.raises(SourceChanged, match="found    nothing"):
+            await bench.pinned(bench.source("a.csv", if_match=old))
+
+    async def test_by_etag_where_there_are_versions_that_version_is_pinned(self, versions: Bench) -> None:
+        put = versions.s3.put_object(Bucket=versions.bucket, Key="a.csv", Body=b"")
+        obj = await versions.pinned(versions.source("a.csv", if_match=put["ETag"]))
+        assert (obj.version, obj.size) == (f"versionId={put['VersionId']}", 0)
+
+
 class TestRanges:
     async def test_only_what_is_not_done_is_asked_for_each_byte_once(self, bench: Bench) -> None:
         bench.put("a.csv", content=CONTENT)

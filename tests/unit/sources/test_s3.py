@@ -136,6 +136,28 @@ class TestOptions:
         assert "did you mean request_payer?" in problems[0]
         assert "--s3 parallel=… (environment CSV2KAFKA_S3_PARALLEL, file key [s3] parallel)" in problems[1]
 
+    @pytest.mark.parametrize("etag", ["0a1b-2", '"0a1b-2"'])
+    def test_an_etag_with_and_without_quotes(self, etag: str) -> None:
+        assert s3_settings({"if_match": etag}).exact == {"IfMatch": '"0a1b-2"'}
+        assert s3_settings({"version_id": "_v.1"}).exact == {"VersionId": "_v.1"}
+        assert s3_settings({}).exact == {}
+
+    def test_what_is_kept_without_versions_has_no_version_to_name(self) -> None:
+        with pytest.raises(ConfigError, match=r"--s3 version_id=.*if_match.*found 'null'"):
+            s3_settings({"version_id": "null"})
+
+    def test_a_version_is_of_one_object_and_named_once(self) -> None:
+        S3Source("s3://bucket/a*.csv", version_id="v1")
+        with pytest.raises(ConfigError, match="expected no if_match besides"):
+            S3Source("s3://bucket/a.csv", version_id="v1", if_match="0a1b")
+        for urls, found in (
+            (["s3://bucket/a/"], "found 's3://bucket/a/'"),
+            (["s3://bucket/a.csv", "s3://bucket/b.csv"], "found 2 sources"),
+        ):
+            for option in ("version_id", "if_match"):
+                with pytest.raises(ConfigError, match=f"--s3 {option}=.*is for one object.*{found}"):
+                    S3Source(*urls, **{option: "v1"})
+
     def test_every_default_is_a_value_of_its_kind(self) -> None:
         assert all(said.about and said.kind.parse(said.default) == said.default for said in OPTIONS.values())
 
