@@ -126,10 +126,11 @@ def policies(state: Resources) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def resource_policies(state: Resources) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every policy of a key, topic, queue, bucket, endpoint and so on, and those that say who may take on a role."""
+    of_roles = ("aws_iam_policy", "aws_iam_role_policy", "aws_ecr_lifecycle_policy")
     for address, kind in state.types.items():
         name = "assume_role_policy" if kind == "aws_iam_role" else "policy"
-        text = state.by_address[address].get(name)
-        if text and kind not in ("aws_iam_policy", "aws_iam_role_policy", "aws_ecr_lifecycle_policy"):
+        text = state.by_address[address].get(name) or ""
+        if text.startswith("{") and kind not in of_roles:  # one that begins otherwise was made up by the stand-in
             yield address, with_real_arns(state, json.loads(text))
 
 
