@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,20 @@ def stop(run: Installed, *, rows: int, within: float) -> None:
 
 def wait_for_rows(run: Installed, rows: int) -> None:
     """Until the run has told of a commit behind so many rows."""
+    _wait(run, lambda: run.committed_rows() >= rows)
+
+
+def wait_for_event(run: Installed, name: str) -> None:
+    """Until the run has written such a line."""
+    _wait(run, lambda: f'"event":"{name}"' in run.output.replace(" ", ""))
+
+
+def _wait(run: Installed, seen: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LONGEST_SECONDS
-    while run.committed_rows() < rows:
+    while not seen():
         assert run.process.poll() is None, f"ended with {run.process.poll()}:\n{run.output[-3000:]}"
         assert time.monotonic() < deadline, run.output[-3000:]
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def lines(run: Installed) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from tests.aws.job import digest, expected_digest, write_rows
 from tests.deploy.alarms import raises
 from tests.deploy.conftest import Planned
 from tests.deploy.filter_patterns import Line, values
-from tests.deploy.processes import Process, event, lines, make_table, of_ecs, stop, wait_for_rows
+from tests.deploy.processes import Process, event, lines, make_table, of_ecs, stop, wait_for_event, wait_for_rows
 from tests.deploy.terraform import Resources
 from tests.faults.installed import Installed
 from tests.reading import each_row
@@ -209,12 +209,12 @@ def test_bad_rows_that_are_passed_are_counted_and_somebody_is_called(
 
 
 def test_of_two_tasks_of_a_job_the_second_gives_way_and_somebody_is_called(make: Make, many: Path) -> None:
-    slow = {"CSV2KAFKA_CHECKPOINT_ROWS": "50"}  # it is to live longer than 15 s
+    slow = {"CSV2KAFKA_CHECKPOINT_ROWS": "50"}  # the first is to live until its line of metrics, after 10 s
     task = make(many, environment=slow, no_progress_minutes=7)
     first = task.start()
     wait_for_rows(first, 50)
     second = task.ends(76)
-    assert first.process.poll() is None, "it was done before the second had looked"
+    wait_for_event(first, "metrics")
     first.signal(signal.SIGTERM)
     assert first.end() == 75
     assert event(second, "failed")["exit_code"] == 76
