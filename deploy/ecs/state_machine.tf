@@ -32,14 +32,15 @@ locals {
   unexpected = {
     ErrorEquals = ["States.ALL"]
     Assign = {
-      error = "{% $exists($states.errorOutput.Error) ? $states.errorOutput.Error : 'Unknown' %}"
-      cause = "{% $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : 'Nothing was said of why.' %}"
+      failure = "{% $exists($states.errorOutput.Error) ? $states.errorOutput.Error : 'Unknown' %}"
+      reason  = "{% $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : 'Nothing was said of why.' %}"
     }
     Next = "Give the turn back"
   }
 
+  lines  = "/\\s*\\n\\s*/"                                                               # expressions go into one line, as some tools expect them
   quoted = "function($source) { \"'\" & $replace($source, \"'\", \"'\\\\''\") & \"'\" }" # as a shell, and csv2kafka, reads it
-  begin  = { attempt = 0, asked = 0, error = "", cause = "" }
+  begin  = { attempt = 0, asked = 0, failure = "", reason = "" }
 }
 
 resource "aws_dynamodb_table" "turns" {
@@ -107,7 +108,7 @@ locals {
     "An upload" = {
       Type = "Pass"
       Assign = merge(local.begin, {
-        environment = trimspace(<<-EOT
+        environment = trimspace(replace(<<-EOT
           {% (
             $bucket := $states.input.detail.bucket.name;
             $object := $states.input.detail.object;
@@ -124,7 +125,7 @@ locals {
             ]
           ) %}
         EOT
-        )
+        , local.lines, " "))
       })
       Next = "Take the turn"
     }
@@ -132,11 +133,11 @@ locals {
     "A schedule" = {
       Type = "Pass"
       Assign = merge(local.begin, {
-        environment = trimspace(<<-EOT
+        environment = trimspace(replace(<<-EOT
           {% [{"Name": "CSV2KAFKA_JOB", "Value": "${substr(coalesce(var.job, local.prefix), 0, 150)}-"
             & $replace($states.input.scheduled, /[^A-Za-z0-9._-]+/, "-")}] %}
         EOT
-        )
+        , local.lines, " "))
       })
       Next = "Take the turn"
     }
@@ -145,7 +146,7 @@ locals {
     "Somebody" = {
       Type = "Pass"
       Assign = merge(local.begin, {
-        environment = trimspace(<<-EOT
+        environment = trimspace(replace(<<-EOT
           {% (
             $sources := $states.input.sources;
             $quoted := ${local.quoted};
@@ -155,7 +156,7 @@ locals {
             ]
           ) %}
         EOT
-        )
+        , local.lines, " "))
       })
       Next = "Take the turn"
     }
@@ -209,10 +210,10 @@ locals {
       Default = "Let its task end"
     }
 
-    # Half a minute at first, five minutes after the first half hour: the history has room for 25,000 events.
+    # Half a minute at first, five minutes after the first ten: the history has room for 25,000 events.
     "Wait for the turn" = {
       Type    = "Wait"
-      Seconds = "{% $asked <= 60 ? 30 : 300 %}"
+      Seconds = "{% $asked <= 20 ? 30 : 300 %}"
       Next    = "Take the turn"
     }
 
@@ -259,8 +260,8 @@ locals {
       Assign = {
         attempt = "{% $attempt + 1 %}"
         exit    = "{% $exists($states.result.Containers[0].ExitCode) ? $states.result.Containers[0].ExitCode : -1 %}"
-        error   = ""
-        cause   = "The task ended without an exit code."
+        failure = ""
+        reason  = "The task ended without an exit code."
       }
       # The cause is the task as JSON, or a sentence, or cut short: the exit code is found in it as text. -1: none, as of
       # a task that never started or whose machine was taken.
@@ -269,8 +270,8 @@ locals {
         Assign = {
           attempt = "{% $attempt + 1 %}"
           exit    = "{% ( $found := $match($string($states.errorOutput.Cause), /\"ExitCode\"\\s*:\\s*(-?[0-9]+)/)[0].groups[0]; $exists($found) ? $number($found) : -1 ) %}"
-          error   = "{% $exists($states.errorOutput.Error) ? $states.errorOutput.Error : 'Unknown' %}"
-          cause   = "{% $exists($states.errorOutput.Cause) ? $substring($string($states.errorOutput.Cause), 0, 4000) : 'Nothing was said of why.' %}"
+          failure = "{% $exists($states.errorOutput.Error) ? $states.errorOutput.Error : 'Unknown' %}"
+          reason  = "{% $exists($states.errorOutput.Cause) ? $substring($string($states.errorOutput.Cause), 0, 4000) : 'Nothing was said of why.' %}"
         }
         Next = "Is it done"
       }]
@@ -280,9 +281,9 @@ locals {
     "Is it done" = {
       Type = "Choice"
       Choices = [
-        { Condition = "{% $exit = 0 %}", Assign = { error = "", cause = "" }, Next = "Give the turn back" },
+        { Condition = "{% $exit = 0 %}", Assign = { failure = "", reason = "" }, Next = "Give the turn back" },
         {
-          Condition = "{% $exit = -1 and $error in ${jsonencode(local.for_good)} %}"
+          Condition = "{% $exit = -1 and $failure in ${jsonencode(local.for_good)} %}"
           Next      = "Give the turn back"
         },
         {
@@ -292,8 +293,8 @@ locals {
         {
           Condition = "{% $exit = -1 or $exit in ${jsonencode(local.again)} %}"
           Assign = {
-            error = "Csv2kafka.TooManyAttempts"
-            cause = "{% 'Started ' & $string($attempt) & ' times, and not done. What is committed stays; see why it stops (./job logs), then start the job again. The last time' & ($exit = -1 ? '' : ' (exit code ' & $string($exit) & ')') & ': ' & $cause %}"
+            failure = "Csv2kafka.TooManyAttempts"
+            reason  = "{% 'Started ' & $string($attempt) & ' times, and not done. What is committed stays; see why it stops (./job logs), then start the job again. The last time' & ($exit = -1 ? '' : ' (exit code ' & $string($exit) & ')') & ': ' & $reason %}"
           }
           Next = "Give the turn back"
         },
@@ -304,8 +305,8 @@ locals {
     "Stopped for good" = {
       Type = "Pass"
       Assign = {
-        error = "{% 'Csv2kafka.ExitCode' & $string($exit) %}"
-        cause = "{% ( $advice := $lookup(${jsonencode(local.advice)}, $string($exit)); 'Exit code ' & $string($exit) & '. ' & ($exists($advice) ? $advice : 'See the log.') & ' ./job logs shows it, docs/errors.md lists the codes.' ) %}"
+        failure = "{% 'Csv2kafka.ExitCode' & $string($exit) %}"
+        reason  = "{% ( $advice := $lookup(${jsonencode(local.advice)}, $string($exit)); 'Exit code ' & $string($exit) & '. ' & ($exists($advice) ? $advice : 'See the log.') & ' ./job logs shows it, docs/errors.md lists the codes.' ) %}"
       }
       Next = "Give the turn back"
     }
@@ -333,12 +334,12 @@ locals {
 
     "How it ended" = {
       Type    = "Choice"
-      Choices = [{ Condition = "{% $error = '' %}", Next = "Done" }]
+      Choices = [{ Condition = "{% $failure = '' %}", Next = "Done" }]
       Default = "Failed"
     }
 
     "Done" = { Type = "Succeed", Output = { environment = "{% $environment %}", attempts = "{% $attempt %}" } }
 
-    "Failed" = { Type = "Fail", Error = "{% $error %}", Cause = "{% $cause %}" }
+    "Failed" = { Type = "Fail", Error = "{% $failure %}", Cause = "{% $reason %}" }
   }
 }

@@ -155,8 +155,9 @@ class TestOptions:
             (["s3://bucket/a.csv", "s3://bucket/b.csv"], "found 2 sources"),
         ):
             for option in ("version_id", "if_match"):
+                given: dict[str, Any] = {option: "v1"}
                 with pytest.raises(ConfigError, match=f"--s3 {option}=.*is for one object.*{found}"):
-                    S3Source(*urls, **{option: "v1"})
+                    S3Source(*urls, **given)
 
     def test_every_default_is_a_value_of_its_kind(self) -> None:
         assert all(said.about and said.kind.parse(said.default) == said.default for said in OPTIONS.values())
