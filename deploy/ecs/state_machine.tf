@@ -40,7 +40,7 @@ locals {
 
   lines  = "/\\s*\\n\\s*/"                                                               # expressions go into one line, as some tools expect them
   quoted = "function($source) { \"'\" & $replace($source, \"'\", \"'\\\\''\") & \"'\" }" # as a shell, and csv2kafka, reads it
-  begin  = { attempt = 0, asked = 0, failure = "", reason = "" }
+  begin  = { attempt = 0, asked = 0, failure = "none", reason = "none" }
 }
 
 resource "aws_dynamodb_table" "turns" {
@@ -260,7 +260,7 @@ locals {
       Assign = {
         attempt = "{% $attempt + 1 %}"
         exit    = "{% $exists($states.result.Containers[0].ExitCode) ? $states.result.Containers[0].ExitCode : -1 %}"
-        failure = ""
+        failure = "none"
         reason  = "The task ended without an exit code."
       }
       # The cause is the task as JSON, or a sentence, or cut short: the exit code is found in it as text. -1: none, as of
@@ -281,7 +281,7 @@ locals {
     "Is it done" = {
       Type = "Choice"
       Choices = [
-        { Condition = "{% $exit = 0 %}", Assign = { failure = "", reason = "" }, Next = "Give the turn back" },
+        { Condition = "{% $exit = 0 %}", Assign = { failure = "none", reason = "none" }, Next = "Give the turn back" },
         {
           Condition = "{% $exit = -1 and $failure in ${jsonencode(local.for_good)} %}"
           Next      = "Give the turn back"
@@ -334,7 +334,7 @@ locals {
 
     "How it ended" = {
       Type    = "Choice"
-      Choices = [{ Condition = "{% $failure = '' %}", Next = "Done" }]
+      Choices = [{ Condition = "{% $failure = 'none' %}", Next = "Done" }]
       Default = "Failed"
     }
 
