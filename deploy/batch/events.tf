@@ -1,24 +1,40 @@
-# A job that is given up is told to the topic of alarms: after its last attempt, or after one that is not tried again. The
-# children of an array job are not told one by one, but all in one with the array job.
+# What Batch itself tells to the topic of alarms: a job that is given up, after its last attempt or one that is not tried
+# again; and one that waits at the head of the queue and cannot start (no Spot capacity, for instance). The children of an
+# array job are not told one by one, but all in one with the array job.
 
-resource "aws_cloudwatch_event_rule" "failed" {
-  name        = "${local.prefix}-failed"
-  description = "A job of ${local.prefix} has failed."
+locals {
+  events = {
+    failed = {
+      type   = "Batch Job State Change"
+      detail = { status = ["FAILED"], arrayProperties = { index = [{ exists = false }] } }
+      text   = "has failed: <reason>. Its log's last line says why; ./job logs shows it."
+    }
+    blocked = {
+      type   = "Batch Job Queue Blocked"
+      detail = {}
+      text   = "waits and cannot start: <reason>. It starts by itself as soon as it can."
+    }
+  }
+}
+
+resource "aws_cloudwatch_event_rule" "jobs" {
+  for_each = local.events
+
+  name        = "${local.prefix}-${each.key}"
+  description = "A job of ${local.prefix} is ${each.key}."
   tags        = module.common.tags
 
   event_pattern = jsonencode({
     source      = ["aws.batch"]
-    detail-type = ["Batch Job State Change"]
-    detail = {
-      jobQueue        = [aws_batch_job_queue.jobs.arn]
-      status          = ["FAILED"]
-      arrayProperties = { index = [{ exists = false }] }
-    }
+    detail-type = [each.value.type]
+    detail      = merge({ jobQueue = [local.queue_arn] }, each.value.detail)
   })
 }
 
-resource "aws_cloudwatch_event_target" "failed" {
-  rule = aws_cloudwatch_event_rule.failed.name
+resource "aws_cloudwatch_event_target" "alarms" {
+  for_each = local.events
+
+  rule = aws_cloudwatch_event_rule.jobs[each.key].name
   arn  = module.common.alarm_topic_arn
 
   input_transformer {
@@ -28,6 +44,6 @@ resource "aws_cloudwatch_event_target" "failed" {
       reason = "$.detail.statusReason"
       region = "$.region"
     }
-    input_template = "\"csv2kafka: the Batch job <job> (<id>, <region>) has failed: <reason>. Its log's last line says why; ./job logs shows it.\""
+    input_template = "\"csv2kafka: the Batch job <job> (<id>, <region>) ${each.value.text}\""
   }
 }

@@ -51,6 +51,9 @@ locals {
     x86_64 = ["c7i.xlarge", "c6i.xlarge", "c7a.xlarge", "m7i.xlarge", "m6i.xlarge", "m7a.xlarge"]
   }[var.architecture]
 
+  # Put together here, so that a plan shows it.
+  queue_arn = "arn:${module.common.partition}:batch:${module.common.region}:${module.common.account}:job-queue/${local.prefix}"
+
   # Spot first; Batch goes down the list where one has no capacity.
   environments = merge(
     { spot = { type = "SPOT", strategy = "SPOT_PRICE_CAPACITY_OPTIMIZED" } },

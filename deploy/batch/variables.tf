@@ -54,7 +54,7 @@ variable "memory" {
 }
 
 variable "max_vcpus" {
-  description = "How many vCPUs may run at once, of all jobs: the bound of what it costs, and of how many children of an array job run together. Nothing runs when there are no jobs."
+  description = "How many vCPUs may run at once, of all jobs (Batch may go over it by one instance): the bound of what it costs, and of how many children of an array job run together. Nothing runs when there are no jobs."
   type        = number
   default     = 16
   nullable    = false

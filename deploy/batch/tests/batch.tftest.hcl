@@ -104,6 +104,23 @@ run "an_array_jobs_children_are_told_by_their_tables" {
   }
 }
 
+run "failed_jobs_are_told_once" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.jobs["failed"].event_pattern) == {
+      source      = ["aws.batch"]
+      detail-type = ["Batch Job State Change"]
+      detail = {
+        jobQueue        = ["arn:aws:batch:eu-west-1:123456789012:job-queue/csv2kafka-batch"]
+        status          = ["FAILED"]
+        arrayProperties = { index = [{ exists = false }] }
+      }
+    }
+    error_message = "Failed jobs of this queue, and not the thousands of children of one array job."
+  }
+}
+
 run "on_demand_where_it_is_asked_for" {
   command = plan
 
