@@ -214,11 +214,10 @@ def until_committed(machine: Machine) -> int:
     """Rows that it has told of as committed; waits for some."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while True:
-        rows = [
-            json.loads(line)["rows"] for line in machine.log.splitlines() if '"committed"' in line and line[-1] == "}"
-        ]
+        whole = [line for line in machine.log.splitlines() if line.endswith("}")]
+        rows: list[int] = [line["rows"] for line in events(whole, "committed")]
         if rows and rows[-1] > 0:
-            return int(rows[-1])
+            return rows[-1]
         assert machine.on, machine.told
         assert time.monotonic() < deadline, machine.told
         time.sleep(0.05)
