@@ -28,10 +28,10 @@ from tests.deploy.processes import client, make_table
 from tests.deploy.sandbox import LONGEST_SECONDS, ROOT, Machine, events, need_machine, with_settings
 from tests.deploy.terraform import Resources
 
-ROWS = 1_000_000
+ROWS = 1_500_000
 SITE = sysconfig.get_path("purelib")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="session")
