@@ -51,9 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     """This test process's own, in a copy of deploy/. Skips where there is none; in CI it fails."""
     directory = tmp_path_factory.mktemp("terraform")
+    base = tmp_path_factory.getbasetemp()
+    answers = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "terraform-answers"
+    answers.mkdir(exist_ok=True)
     lacks = ""
     try:
-        yield _working(directory)
+        yield _working(directory, answers)
     except _Missing as missing:
         lacks = str(missing)
     finally:
@@ -98,12 +101,12 @@ class _Missing(Exception):
     """No Terraform that plans without an account; the reason."""
 
 
-def _working(directory: Path) -> Terraform:
+def _working(directory: Path, answers: Path) -> Terraform:
     """The first that can plan something of AWS. Raises _Missing with what each lacks."""
     lacks = []
     for number, find in enumerate((_named, _set_up)):
         try:
-            found = find(directory)
+            found = find(directory, answers)
             _try(found, directory / f"probe-{number}")
             return found
         except _Missing as missing:
@@ -122,20 +125,20 @@ def _try(found: Terraform, probe: Path) -> None:
         raise _Missing(f"{found.binary} has no stand-in for the AWS provider: {said}") from None
 
 
-def _named(directory: Path) -> Terraform:
+def _named(directory: Path, answers: Path) -> Terraform:
     named = os.environ.get("TERRAFORM", "terraform")
     if not shutil.which(named):
         raise _Missing(f"{named} cannot be run")
-    return Terraform(named, environment(), directory)
+    return Terraform(named, environment(), directory, answers)
 
 
-def _set_up(directory: Path) -> Terraform:
+def _set_up(directory: Path, answers: Path) -> Terraform:
     if os.environ.get("TERRAFORM") or not SETUP.exists():
         raise _Missing("$TERRAFORM names no other" if SETUP.exists() else f"there is no {SETUP}")
     more = _exports()
     binary = shutil.which("terraform", path=more["PATH"])
     assert binary is not None, f"{SETUP} gives no terraform"
-    return Terraform(binary, {**environment(), **more}, directory)
+    return Terraform(binary, {**environment(), **more}, directory, answers)
 
 
 def _exports() -> dict[str, str]:

@@ -6,15 +6,18 @@
     state.rendered("aws_ecs_task_definition.job")[0]["environment"]
     terraform.refusal("ecs", topic="not a topic!")              # what it says, where it refuses
 
-Each works in a copy of deploy/: nothing is left in the tree. Every answer is kept for the session, by the target and
-its variables, so tests may ask for the same plan again. The credentials are made up: no account is ever touched.
+Each works in a copy of deploy/: nothing is left in the tree. Every answer is kept for the session and all its test
+processes, by the target and its variables: tests may ask for the same plan again. The credentials are made up: no
+account is ever touched.
 """
 
 from __future__ import annotations
 
 import base64
 import difflib
+import fcntl
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -116,16 +119,17 @@ def plain(encoded: str) -> str:
 
 @define
 class Terraform:
-    """``binary`` and ``environment``: how to call it. ``directory``: for copies and answers, the session's own.
-    ``source``: the folder with the targets."""
+    """``binary`` and ``environment``: how to call it. ``directory``: for copies, this process's own.
+    ``answers``: all test processes' of the session. ``source``: the folder with the targets."""
 
     binary: str
     environment: Mapping[str, str]
     directory: Path
+    answers: Path
     source: Path = DEPLOY
     _copy: Path | None = field(default=None, init=False)
     _ready: set[str] = field(factory=set, init=False)
-    _kept: dict[tuple[str, str], Resources | Refused] = field(factory=dict, init=False)
+    _kept: dict[str, Resources | Refused] = field(factory=dict, init=False)
 
     def plan(self, target: str, /, **variables: Any) -> Resources:
         """The plan of an empty account. A variable that is None is null. Raises Refused."""
@@ -178,36 +182,40 @@ class Terraform:
 
     def _file(self, target: str, variables: Mapping[str, Any]) -> Path:
         text = json.dumps({**COMMON, **OF_TARGET.get(target, {}), **variables}, sort_keys=True, indent=1)
-        names = self.directory / "variables"
-        names.mkdir(exist_ok=True)
-        for file in names.iterdir():
-            if file.read_text() == text:
-                return file
-        file = names / f"{len(list(names.iterdir()))}.tfvars.json"
+        file = self.directory / f"{_hash(text)}.tfvars.json"
         file.write_text(text)
         return file
 
     def _keep(self, what: str, target: str, file: Path) -> Resources:
-        key = (f"{what} {target}", str(file))
+        key = f"{what}-{target.replace('/', '-')}-{_hash(file.read_text())}"
         if key not in self._kept:
-            make = self._plan if what == "plan" else self._apply
-            try:
-                self._kept[key] = make(target, file)
-            except Refused as refused:
-                self._kept[key] = refused
+            self._kept[key] = self._shared(what, target, file, self.answers / key)
         found = self._kept[key]
         if isinstance(found, Refused):
             raise Refused(found.problems)
         return found
 
-    def _plan(self, target: str, file: Path) -> Resources:
+    def _shared(self, what: str, target: str, file: Path, answer: Path) -> Resources | Refused:
+        """The answer of whichever process asks first; the others wait for it."""
+        with answer.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not answer.exists():
+                make = self._plan if what == "plan" else self._apply
+                try:
+                    text = json.dumps(make(target, file))
+                except Refused as refused:
+                    text = json.dumps(refused.problems)
+                answer.write_text(text)
+        raw = json.loads(answer.read_text())
+        return Refused(raw) if isinstance(raw, list) else _resources(target, raw)
+
+    def _plan(self, target: str, file: Path) -> Any:
         folder = self.initialized(target)
         result = self.directory / "plan"
         self.call(folder, "plan", "-input=false", "-json", "-lock=false", f"-var-file={file}", f"-out={result}")
-        raw = json.loads(self.call(folder, "show", "-json", str(result)).stdout)
-        return _resources(target, raw, raw["planned_values"])
+        return json.loads(self.call(folder, "show", "-json", str(result)).stdout)
 
-    def _apply(self, target: str, file: Path) -> Resources:
+    def _apply(self, target: str, file: Path) -> Any:
         self.initialized(target)
         assert self._copy is not None
         place = self.directory / f"applied-{len(list(self.directory.glob('applied-*')))}"
@@ -217,8 +225,11 @@ class Terraform:
         self.call(folder, "apply", "-auto-approve", *told)
         again = self.call(folder, "plan", "-detailed-exitcode", *told, ok=(0, 2))
         assert again.returncode == 0, f"{target}: a second plan is not empty:\n{_changes(again.stdout)}"
-        raw = json.loads(self.call(folder, "show", "-json").stdout)
-        return _resources(target, raw, raw["values"])
+        return json.loads(self.call(folder, "show", "-json").stdout)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def copy_of(source: Path, place: Path) -> Path:
@@ -245,7 +256,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def _resources(target: str, raw: Mapping[str, Any], values: Mapping[str, Any]) -> Resources:
+def _resources(target: str, raw: Mapping[str, Any]) -> Resources:
+    values = raw["planned_values"] if "planned_values" in raw else raw["values"]
     by_address, types = {}, {}
     for each in _each(values["root_module"]):
         if each["mode"] == "managed":

@@ -68,7 +68,8 @@ def small(terraform: Terraform, tmp_path: Path) -> Terraform:
     (target / "common.tf").symlink_to("../modules/common/variables.tf")
     (target / "terraform.tfvars").write_text('topic = "mine"')
     (tmp_path / "work").mkdir()
-    return evolve(terraform, directory=tmp_path / "work", source=tmp_path / "source")
+    (tmp_path / "answers").mkdir()
+    return evolve(terraform, directory=tmp_path / "work", answers=tmp_path / "answers", source=tmp_path / "source")
 
 
 def test_a_plan(small: Terraform) -> None:
@@ -82,6 +83,16 @@ def test_a_plan(small: Terraform) -> None:
     assert small.plan("tiny") is plan
     assert small.plan("tiny", topic="other").outputs == {"topic": "other"}
     assert sorted(small.source.rglob("*")) == before
+
+
+def test_another_process_finds_the_answer(small: Terraform, tmp_path: Path) -> None:
+    first = small.plan("tiny")
+    with pytest.raises(Refused):
+        small.plan("tiny", topic="NOT")
+    (tmp_path / "other").mkdir()
+    other = evolve(small, directory=tmp_path / "other", binary="/bin/false")  # it would fail if it were called
+    assert other.plan("tiny") == first
+    assert "topic is NOT" in other.refusal("tiny", topic="NOT")
 
 
 def test_what_is_known_after_an_apply_is_not_in_a_plan(small: Terraform) -> None:
