@@ -57,6 +57,12 @@ def test_a_child_decides_between_topic_and_file(file: Path) -> None:
     assert (config.topic, config.output) == (None, "a.jsonl")
 
 
+def test_children_into_partitions_set_a_shared_file_aside(file: Path) -> None:
+    tables = '[[array]]\ntopic = "t"\npartition = 1\n[[array]]\ntopic = "t"\npartition = 2'
+    config = child(file, 'sources = ["a"]\noutput = "x"\n' + tables, CSV2KAFKA_BOOTSTRAP_SERVERS="h:1")
+    assert (config.output, config.partition) == (None, 1)
+
+
 def test_without_an_index_it_says_what_to_do(file: Path) -> None:
     (problem,) = problems(file, THREE, None)
     assert problem.startswith(f"{file}: has 3 [[array]] tables")
@@ -99,7 +105,7 @@ def test_a_wrong_value_is_told_to_every_child(file: Path, index: str) -> None:
     [
         ("[[array]]\n[[array]]\npartition = 1\n[[array]]\npartition = 0", "children 0 and 2 both have topic orders"),
         (
-            '[[array]]\npartition = 1\n[[array]]\npartition = "1"',
+            '[[array]]\npartition = 1\n[[array]]\npartition = "+1"',
             "children 0 and 1 both have topic orders, partition 1",
         ),
         ('[[array]]\noutput = "x"\n[[array]]\noutput = "x"', "children 0 and 1 both have output x"),
