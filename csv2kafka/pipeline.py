@@ -162,14 +162,21 @@ class Pipeline:
         )
 
     @classmethod
-    def from_config(cls, config: RunConfig, *, on_event: Callable[[Event], None] | None = None) -> Self:
-        """The pipeline that command and deploy wrappers run. Raises ConfigError."""
+    def from_config(
+        cls,
+        config: RunConfig,
+        *,
+        transform: Callable[[Encoder], Encoder] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Self:
+        """The pipeline that command and deploy wrappers run. ``transform``: makes an encoder of one's own out of the
+        configuration's. Raises ConfigError."""
         parts = registry.build(config)
         pipeline = cls(
             parts.source,
             parts.sink,
             parts.checkpoints,
-            encoder=parts.encoder,
+            encoder=transform(parts.encoder) if transform else parts.encoder,
             dialect=parts.dialect,
             encoding=config.encoding,
             has_header=config.header,
