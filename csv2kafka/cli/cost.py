@@ -16,7 +16,7 @@ from csv2kafka.config import kinds
 from csv2kafka.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.table import Table
 
@@ -97,7 +97,7 @@ def command(target: str, spot_price: float | None, interface_endpoints: int, as_
 
     It is a calculation: nothing is asked of AWS. Prices are those of one region and date, which stand below the result.
     """
-    from csv2kafka.cost import TARGETS, cost, prices, standing
+    from csv2kafka.cost import TARGETS, cost, prices
 
     load = _load(**flags)
     known = prices()
@@ -106,7 +106,7 @@ def command(target: str, spot_price: float | None, interface_endpoints: int, as_
     answer = _Answer(
         load=load,
         costs=costs,
-        monthly=standing(known, endpoints=interface_endpoints),
+        endpoints=interface_endpoints,
         prices=known,
         spot_price=spot_price,
     )
@@ -156,12 +156,14 @@ def _load(
 class _Answer:
     load: Load
     costs: Sequence[Cost]
-    monthly: Mapping[str, float]
+    endpoints: int
     prices: Prices
     spot_price: float | None
 
     def facts(self) -> dict[str, Any]:
         """As programs read it. Fields may be added within a version."""
+        from csv2kafka.cost import standing
+
         load = self.load
         return {
             "cost_version": COST_VERSION,
@@ -180,10 +182,10 @@ class _Answer:
                     "billed_minutes": round(one.billed_minutes, 3),
                     "parts": {name: round(usd, 6) for name, usd in one.parts.items()},
                     "total": round(one.total, 6),
+                    "a_month": round(standing(one.target, self.prices, endpoints=self.endpoints), 6),
                 }
                 for one in self.costs
             ],
-            "a_month": {name: round(usd, 6) for name, usd in self.monthly.items()},
             "assumed": self.assumed(),
         }
 
@@ -198,8 +200,7 @@ class _Answer:
             markup=False,
         )
         console.print(self._table())
-        monthly = ", ".join(f"{name} {usd:.2f}" for name, usd in self.monthly.items())
-        console.print(f"\na month, whether it runs or not: {monthly}\n\nassumed", markup=False)
+        console.print("\nassumed")
         for line in self.assumed():
             console.print(f"- {line}", markup=False)
         if self.prices.are_old(today()):
@@ -213,6 +214,8 @@ class _Answer:
     def _table(self) -> Table:
         from rich.table import Table
 
+        from csv2kafka.cost import standing
+
         table = Table(box=None, padding=(0, 0, 0, 3), pad_edge=False, header_style="bold")
         table.add_column("")
         for one in self.costs:
@@ -220,6 +223,8 @@ class _Answer:
         for name in self.costs[0].parts:
             table.add_row(name, *(_usd(one.parts[name]) for one in self.costs))
         table.add_row("total", *(_usd(one.total) for one in self.costs), style="bold")
+        monthly = (standing(one.target, self.prices, endpoints=self.endpoints) for one in self.costs)
+        table.add_row("a month", *(f"{usd:,.2f}" for usd in monthly))
         return table
 
     def assumed(self) -> list[str]:
@@ -231,6 +236,8 @@ class _Answer:
             f"{one.target.name}: {one.target.machine}, paid for {one.billed_minutes:,.3g} minutes with start and end"
             for one in self.costs
         ]
+        between = f" and {self.endpoints} interface endpoints" if self.endpoints else ""
+        lines.append(f"a month, whether anything runs or not: for alarms{between}")
         if any(one.target.is_instance for one in self.costs):
             given = "as given" if self.spot_price is not None else "half of the price on demand: see --spot-price"
             lines.append(f"Spot price of an instance: {given}; no interruption")

@@ -24,7 +24,6 @@ GB = 1e9
 PROGRESS_BYTES, COMMITTED_BYTES, METRICS_BYTES = 250, 140, 1115
 PROGRESS_SECONDS, METRICS_SECONDS = 1.0, 10.0
 METRICS = 13 + 3  # of docs/metrics.md, and those that alarms are made of in deploy/modules/common
-ALARMS = 5  # there
 
 
 @frozen(kw_only=True)
@@ -51,8 +50,8 @@ class Load:
 
 @frozen(kw_only=True)
 class Target:
-    """``start_minutes``: paid before the first row and behind the last. ``transitions``: of a state machine.
-    ``spot``: an instance whose hourly price can be given."""
+    """As deploy/ makes it. ``start_minutes``: paid before the first row and behind the last. ``transitions``: of a
+    state machine. ``share``: the name of what is paid of the full price. ``alarms``: of CloudWatch."""
 
     name: str
     machine: str
@@ -62,6 +61,7 @@ class Target:
     memory_gb: int = 0
     share: str | None = None
     disk_gb: int = 0
+    alarms: int = 5
 
     @property
     def is_instance(self) -> bool:
@@ -77,14 +77,13 @@ class Target:
 
 
 _ECS = Target(name="ecs", machine="Fargate, ARM, 4 vCPU, 8 GB", vcpu=4, memory_gb=8, start_minutes=0.5, transitions=8)
-_INSTANCE = "c7g.xlarge Spot, 20 GB gp3"
 TARGETS = {
     target.name: target
     for target in (
         _ECS,
         evolve(_ECS, name="ecs-spot", machine="Fargate Spot, ARM, 4 vCPU, 8 GB", share="fargate_spot_share"),
-        Target(name="batch", machine=_INSTANCE, start_minutes=3, disk_gb=20),
-        Target(name="ec2", machine=_INSTANCE, start_minutes=1, disk_gb=20),
+        Target(name="batch", machine="c7g.xlarge Spot, 30 GB gp3", start_minutes=3, disk_gb=30),
+        Target(name="ec2", machine="c7g.xlarge Spot, 16 GB gp3", start_minutes=1, disk_gb=16, alarms=7),
     )
 }
 
@@ -121,13 +120,10 @@ def cost(load: Load, target: Target, prices: Prices, *, spot_price: float | None
     )
 
 
-def standing(prices: Prices, *, endpoints: int = 0) -> Mapping[str, float]:
-    """Dollars a month, whether anything runs or not. ``endpoints``: interface endpoints, each zone counted."""
+def standing(target: Target, prices: Prices, *, endpoints: int = 0) -> float:
+    """Dollars a month, whether anything runs or not: alarms, and interface ``endpoints``, each zone's counted."""
     of = prices.of
-    parts = {f"{ALARMS} alarms": ALARMS * of["alarm_month"]}
-    if endpoints:
-        parts[f"{endpoints} interface endpoints"] = endpoints * of["interface_endpoint_hour"] * HOURS_A_MONTH
-    return parts
+    return target.alarms * of["alarm_month"] + endpoints * of["interface_endpoint_hour"] * HOURS_A_MONTH
 
 
 def s3_requests(load: Load) -> int:

@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from csv2kafka.cost import TARGETS, Load, cost, prices, standing
-from csv2kafka.cost.estimate import ALARMS, METRICS, dynamodb_units, s3_requests
+from csv2kafka.cost.estimate import METRICS, dynamodb_units, s3_requests
 from csv2kafka.metrics.table import METRICS as TOLD
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -95,8 +95,8 @@ def test_a_price_of_today_takes_the_place_of_the_assumed_one() -> None:
 
 
 def test_what_stands_all_month() -> None:
-    assert standing(prices()) == {"5 alarms": pytest.approx(0.5)}
-    assert standing(prices(), endpoints=4)["4 interface endpoints"] == pytest.approx(29.2)
+    assert standing(TARGETS["ecs"], prices()) == pytest.approx(0.5)
+    assert standing(TARGETS["ec2"], prices(), endpoints=4) == pytest.approx(0.7 + 29.2)
 
 
 def test_each_price_says_where_it_is_from() -> None:
@@ -119,11 +119,18 @@ def test_prices_are_old_after_a_year() -> None:
     assert known.date >= date(2026, 11, 1)
 
 
-def test_metrics_and_alarms_are_counted_as_they_are_made() -> None:
+def test_metrics_alarms_and_disks_are_as_they_are_made() -> None:
     alarms = (DEPLOY / "modules" / "common" / "alarms.tf").read_text(encoding="utf-8")
     per_line = re.search(r"per_line = \{\n(.*?)\n  \}", alarms, re.DOTALL)
-    made = re.search(r"  alarms = \{\n(.*?)\n  \}\n", alarms, re.DOTALL)
+    common = re.search(r"  alarms = \{\n(.*?)\n  \}\n", alarms, re.DOTALL)
     assert per_line is not None
-    assert made is not None
+    assert common is not None
     assert len(TOLD) + len(per_line[1].splitlines()) == METRICS
-    assert len(re.findall(r"^    [a-z-]+ += \{", made[1], re.MULTILINE)) == ALARMS
+    shared = len(re.findall(r"^    [a-z-]+ += \{", common[1], re.MULTILINE))
+    for target in TARGETS.values():
+        folder = DEPLOY / target.name.partition("-")[0]
+        made = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.tf")))
+        own = re.findall(r'^resource "aws_cloudwatch_metric_alarm" "\w+" \{\n(  count)?', made, re.MULTILINE)
+        assert target.alarms == shared + own.count(""), target.name  # those with a count are made where asked for
+        disks = [int(size) for size in re.findall(r"volume_size += (\d+)", made)]
+        assert disks == ([target.disk_gb] if target.is_instance else []), target.name
