@@ -114,6 +114,10 @@ apply() {
   fi
 }
 
+apply_all() {
+  apply -compact-warnings
+}
+
 # destroy, after a question of the script's own.
 destroy() {
   change tf init -input=false
@@ -134,9 +138,9 @@ image_tag() {
   local version commit changed
   version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/csv2kafka/__init__.py" 2>/dev/null || true)
   if commit=$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null); then
-    changed=$(git -C "$root" status --porcelain -- csv2kafka rust deploy/image pyproject.toml setup.py .dockerignore)
+    changed=$(git -C "$root" status --porcelain -- csv2kafka rust deploy/image deploy/wheel pyproject.toml setup.py .dockerignore)
     if [ -n "$changed" ]; then
-      changed=$(cd "$root" && git ls-files -co --exclude-standard -- csv2kafka rust deploy/image pyproject.toml setup.py .dockerignore |
+      changed=$(cd "$root" && git ls-files -co --exclude-standard -- csv2kafka rust deploy/image deploy/wheel pyproject.toml setup.py .dockerignore |
         while IFS= read -r file; do if [ -f "$file" ]; then printf '%s\n' "$file" && cat "$file"; fi; done | git hash-object --stdin | cut -c 1-12)
       commit="$commit-$changed"
     fi
@@ -159,7 +163,8 @@ push_image() {
   else
     aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" >/dev/null
   fi
-  change docker buildx build --platform "linux/$platform" --file "$root/deploy/image/Dockerfile" --tag "$url:$tag" --push "$root"
+  change docker buildx build --platform "linux/$platform" --file "$root/deploy/image/Dockerfile" \
+    --build-arg "VERSION=${tag%%-*}" --build-arg "REVISION=$tag" --tag "$url:$tag" --push "$root"
 }
 
 # Whether terraform.tfvars names an image of the user's own.

@@ -4,8 +4,9 @@ output "region" {
 }
 
 output "state_machine_arn" {
-  description = "What runs jobs."
-  value       = aws_sfn_state_machine.job.arn
+  description = "What runs jobs; known when planned."
+  value       = local.state_machine
+  depends_on  = [aws_sfn_state_machine.job]
 }
 
 output "cluster_name" {
