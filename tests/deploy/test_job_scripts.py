@@ -23,8 +23,8 @@ from tests.deploy.terraform import DEPLOY, ROOT, TARGETS, Terraform, copy_of
 VERBS = ("up", "run", "status", "logs", "down")
 SECONDS = 120.0
 # What the scripts use of any system, so that a PATH can be made without the others.
-BASICS = ("bash", "basename", "cat", "cksum", "cut", "date", "dirname", "env", "git", "grep", "head", "mktemp", "rm")
-BASICS += ("sed", "sleep", "sort", "tail", "tar", "tr", "wc")
+BASICS = ["bash", "basename", "cat", "cksum", "cut", "date", "dirname", "env", "git", "grep", "head", "mktemp", "rm"]
+BASICS += ["sed", "sleep", "sort", "tail", "tar", "tr", "wc"]
 FAKE = """#!/bin/bash
 printf '%s\\n' "$(basename "$0") $*" >>"$CALLS"
 """
