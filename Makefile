@@ -7,17 +7,19 @@ CARGO := $(shell command -v cargo)
 NATIVE := setup.py rust/Cargo.toml rust/Cargo.lock $(wildcard rust/src/*.rs)
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test check check-native wheel bundle bench clean
+.PHONY: help demo test check check-native deploy-check lock wheel bundle bench clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    a CSV into a real Kafka, killed on the way, and proof that nothing is lost or doubled"
-	@echo "make check   format, types, layers, unit and property tests"
-	@echo "make test    the whole suite, with a real Kafka"
-	@echo "make bench   speed beside other tools"
-	@echo "make wheel   a wheel with the native kernel, in dist/"
-	@echo "make bundle  the wheel with all that it needs, to install without a registry"
-	@echo "make clean   remove .venv and all caches in this folder"
+	@echo "make demo          a CSV into a real Kafka, killed on the way, and proof that nothing is lost or doubled"
+	@echo "make check         format, types, layers, unit and property tests"
+	@echo "make test          the whole suite, with a real Kafka"
+	@echo "make deploy-check  deploy/ as far as it can be judged without an account: Terraform, shell, Dockerfile"
+	@echo "make bench         speed beside other tools"
+	@echo "make wheel         a wheel with the native kernel, in dist/"
+	@echo "make bundle        the wheel with all that it needs, to install without a registry"
+	@echo "make lock          the versions and hashes that the image and the bundle install"
+	@echo "make clean         remove .venv and all caches in this folder"
 
 demo: $(VENV)/installed
 	@$(BIN)/csv2kafka demo
@@ -45,6 +47,16 @@ else ifneq ($(filter-out 0,$(CSV2KAFKA_REQUIRE_NATIVE)),)
 else
 	@echo "no cargo: the native kernel is not checked"
 endif
+
+# Terraform's plans are judged by tests/deploy, with `make test`.
+deploy-check:
+	@PYTHON=$(PYTHON) deploy/lint/check
+
+# Keeps what is locked already and still fits; make lock LOCK=--upgrade for the newest.
+lock: $(VENV)/installed
+	@$(PIP) 'uv>=0.9'
+	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --quiet --universal --python-version 3.11 --only-binary :all: \
+		--generate-hashes --custom-compile-command 'make lock' --output-file deploy/image/requirements.lock
 
 # For Linux with glibc 2.28 or later, whatever this machine has; ARCH=x86_64 or aarch64, its own by default.
 wheel: $(VENV)/installed
