@@ -142,14 +142,14 @@ resource "aws_cloudwatch_event_target" "failed" {
   rule = aws_cloudwatch_event_rule.failed.name
   arn  = module.common.alarm_topic_arn
 
+  # Neither cause nor input: quotes in them would make what is sent no JSON, and nothing would come.
   input_transformer {
     input_paths = {
       status = "$.detail.status"
       name   = "$.detail.name"
-      input  = "$.detail.input"
       error  = "$.detail.error"
-      cause  = "$.detail.cause"
+      arn    = "$.detail.executionArn"
     }
-    input_template = "\"${local.prefix}: execution <name> ended with <status>: <error> <cause> Its input was <input>\""
+    input_template = "\"${local.prefix}: job execution <name> ended with <status> <error>. Its page in the Step Functions console says why, ./job logs shows the job's log. <arn>\""
   }
 }

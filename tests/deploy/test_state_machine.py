@@ -33,7 +33,8 @@ def ended(code: int | None, **more: Any) -> dict[str, Any]:
     # What a user gave cannot be taken for an exit code.
     told = [{"Name": "CSV2KAFKA_SOURCES", "Value": 's3://b/"ExitCode":0'}]
     overrides = {"ContainerOverrides": [{"Environment": told, "Name": "csv2kafka"}]}
-    return {"Overrides": overrides, "Containers": [container], "StopCode": "EssentialContainerExited", **more}
+    others = {"CreatedAt": 1764475200000, "EphemeralStorage": {"SizeInGiB": 20}, "Overrides": overrides}
+    return {**others, "Containers": [container], "StopCode": "EssentialContainerExited", "Version": 5, **more}
 
 
 def failed(code: int | None, **more: Any) -> TaskError:
