@@ -49,15 +49,16 @@ locals {
   quoted        = { for name, value in merge(module.common.environment, { CSV2KAFKA_WATCH = "ec2" }) : name => "'${replace(value, "'", "'\\''")}'" }
 
   user_data = templatefile("${path.module}/user_data.sh.tftpl", {
-    group       = local.prefix
-    log_group   = module.common.log_group_name
-    region      = module.common.region
-    bundle      = local.bundle
-    run         = local.run
-    max_hours   = var.max_hours
-    environment = join("\n", [for name in sort(keys(local.quoted)) : "${name}=${local.quoted[name]}"])
-    run_job     = file("${path.module}/instance/run_job")
-    ship_log    = file("${path.module}/instance/ship_log.py")
+    GROUP            = local.prefix
+    LOG_GROUP        = module.common.log_group_name
+    REGION           = module.common.region
+    BUNDLE           = local.bundle
+    RUN              = local.run
+    LIMIT_SECONDS    = var.max_hours * 3600
+    WATCHDOG_MINUTES = var.max_hours * 60 + 60
+    ENVIRONMENT      = join("\n", [for name in sort(keys(local.quoted)) : "${name}=${local.quoted[name]}"])
+    RUN_JOB          = file("${path.module}/instance/run_job")
+    SHIP_LOG         = file("${path.module}/instance/ship_log.py")
   })
 }
 
