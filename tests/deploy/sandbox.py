@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,13 @@ def missing() -> str:
     for tool in ("unshare", "chroot", "setpriv", "useradd", "curl"):
         if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
             return f"{tool} is not installed"
-    done = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False
-    )
-    return done.stderr.strip()
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("upper", "work", "root"):
+            Path(place, name).mkdir()
+        layers = f"lowerdir=/,upperdir={place}/upper,workdir={place}/work"
+        mount = ["mount", "-t", "overlay", "overlay", "-o", layers, f"{place}/root"]
+        command = ["unshare", "--mount", "--pid", "--fork", *mount]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stderr.strip()
 
 
 def need_machine() -> None:
