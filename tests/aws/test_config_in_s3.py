@@ -50,14 +50,20 @@ async def test_a_large_object_is_no_configuration(aws: Aws, bucket: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind", "told"),
+    ("status", "code", "patience", "kind", "told"),
     [
-        (403, "AccessDenied", NotAuthorized, "allow s3:GetObject on arn:aws:s3:::b/c.toml"),
-        (503, "SlowDown", Unreachable, "tried for 1 s"),
+        (403, "AccessDenied", 60, NotAuthorized, "allow s3:GetObject on arn:aws:s3:::b/c.toml"),
+        (503, "SlowDown", 2, Unreachable, "tried for 2 s"),
     ],
 )
 async def test_what_s3_refuses_says_what_to_do(
-    status: int, code: str, kind: type[Exception], told: str, aws: Aws, monkeypatch: pytest.MonkeyPatch
+    status: int,
+    code: str,
+    patience: float,
+    kind: type[Exception],
+    told: str,
+    aws: Aws,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -73,7 +79,7 @@ async def test_what_s3_refuses_says_what_to_do(
     with serving(Handler) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
         with pytest.raises(kind) as caught:
-            await small_object.fetch("s3://b/c.toml", patience=1)
+            await small_object.fetch("s3://b/c.toml", patience=patience)
     assert told in str(caught.value) + getattr(caught.value, "hint", "")
 
 

@@ -27,6 +27,7 @@ from tests.faults.installed import Installed, expected_values
 from tests.reading import each_row
 
 ROWS = 300_000
+MANY = 1_500_000  # which take the reference kernel far longer than a notice takes to be seen
 SLOW = {"CSV2KAFKA_KERNEL": "python", "CSV2KAFKA_CHECKPOINT_INTERVAL": "100ms"}  # time enough to stop it amid rows
 SPOT_SECONDS = 120.0  # from the notice to the end of the instance
 
@@ -154,8 +155,12 @@ def ec2() -> Iterator[Imds]:
 
 
 @pytest.mark.slow
-def test_a_spot_notice_ends_a_job_and_a_recommendation_does_not(up: Up, exported: str, topic: str, ec2: Imds) -> None:
+def test_a_spot_notice_ends_a_job_and_a_recommendation_does_not(
+    up: Up, exported: str, topic: str, ec2: Imds, tmp_path: Path
+) -> None:
     here = up(exported, topic, environment={"CSV2KAFKA_CHECKPOINT_INTERVAL": "100ms"})
+    write_rows(tmp_path / "many.csv", MANY)
+    up.aws.client("s3").upload_file(str(tmp_path / "many.csv"), exported, "orders/rows.csv")
     ec2.entries[REBALANCE] = REBALANCE_NOTICE
     metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": ec2.url, "AWS_EC2_METADATA_DISABLED": "false"}
     # ECS gives each container the task's metadata, which say nothing of Spot in Batch.
