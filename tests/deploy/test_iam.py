@@ -62,6 +62,48 @@ CASES = ("", "versions", "tag", "move", "delete")
 ANYWHERE = {
     "ecr:GetAuthorizationToken": "a login to the registry as a whole",
 }
+HERE = f"{REGION}:{ACCOUNT}"
+
+
+def starts_containers(prefix: str) -> list[Call]:
+    """What ECS does before csv2kafka begins."""
+    image, log = f"arn:aws:ecr:{HERE}:repository/{prefix}", f"arn:aws:logs:{HERE}:log-group:{prefix}:log-stream:job/x"
+    pull = ("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage")
+    write = ("logs:CreateLogStream", "logs:PutLogEvents")
+    return [
+        Call("ecr:GetAuthorizationToken"),
+        *(Call(action, image) for action in pull),
+        *(Call(action, log) for action in write),
+    ]
+
+
+# What the other roles are for.
+ROLES = ("job", "execution")
+TO_TASKS = (("iam:PassedToService", "ecs-tasks.amazonaws.com"),)
+IN_CLUSTER = (("ecs:cluster", f"arn:aws:ecs:{HERE}:cluster/csv2kafka-ecs"),)
+TURNS = f"arn:aws:dynamodb:{HERE}:table/csv2kafka-ecs-turns"
+NEEDED = {
+    ("ecs", "execution"): starts_containers("csv2kafka-ecs"),
+    ("ecs", "state_machine"): [
+        Call("ecs:RunTask", f"arn:aws:ecs:{HERE}:task-definition/csv2kafka-ecs:7", IN_CLUSTER),
+        *(Call(f"ecs:{verb}", f"arn:aws:ecs:{HERE}:task/csv2kafka-ecs/1234") for verb in ("StopTask", "DescribeTasks")),
+        *(Call("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/csv2kafka-ecs-{role}", TO_TASKS) for role in ROLES),
+        *(Call(f"events:{verb}", STATES_RULE) for verb in ("PutTargets", "PutRule", "DescribeRule")),
+        *(Call(f"dynamodb:{verb}", TURNS) for verb in ("PutItem", "GetItem", "DeleteItem")),
+        Call("states:DescribeExecution", f"arn:aws:states:{HERE}:execution:csv2kafka-ecs:1234"),
+    ],
+    ("batch", "execution"): starts_containers("csv2kafka-batch"),
+    ("ec2", "instance"): [
+        Call("s3:GetObject", f"arn:aws:s3:::csv2kafka-ec2-{ACCOUNT}-{REGION}/csv2kafka/bundle-arm64.tar.gz"),
+        Call("logs:CreateLogStream", f"arn:aws:logs:{HERE}:log-group:csv2kafka-ec2:log-stream:i-1"),
+        Call("logs:PutLogEvents", f"arn:aws:logs:{HERE}:log-group:csv2kafka-ec2:log-stream:i-1"),
+        Call(
+            "autoscaling:SetDesiredCapacity",
+            f"arn:aws:autoscaling:{HERE}:autoScalingGroup:1234abcd:autoScalingGroupName/csv2kafka-ec2",
+        ),
+    ],
+}
+
 # AWS's own policies that a role may have.
 MANAGED = {
     "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role": "ECS's agent; Batch names its cluster",
@@ -237,6 +279,14 @@ def test_with_after_it_may_do_that_too(planned: Planned, recorded: Mapping[str, 
     told = {**EVERYTHING, "customer_managed_key": False, "after": AFTERS[after]}
     policy = planned("modules/common", target="ecs", **told).rendered("aws_iam_policy.job")
     assert refused(Rights(policy["Statement"]), recorded[after], "csv2kafka-ecs") == []
+
+
+@pytest.mark.parametrize("role", NEEDED, ids=lambda role: f"{role[0]}-{role[1]}")
+def test_what_aws_does_for_the_job_it_may(applied: Planned, role: tuple[str, str]) -> None:
+    target, name = role
+    state = applied(target, **EVERYTHING)
+    rights = rights_of(state, state.resource(f"aws_iam_role.{name}")["arn"])
+    assert [call for call in NEEDED[role] if not rights.allow(call.action, call.resource, dict(call.context))] == []
 
 
 class TestJob:
