@@ -192,3 +192,21 @@ run "a_prefix_without_its_slash" {
 
   expect_failures = [var.bundle_prefix]
 }
+
+run "more_sources_than_user_data_holds" {
+  command = plan
+
+  variables {
+    sources = [for number in range(800) : "s3://example-exports/orders/${sha256(tostring(number))}.csv"]
+  }
+
+  expect_failures = [aws_launch_template.job]
+}
+
+run "many_sources" {
+  command = plan
+
+  variables {
+    sources = [for number in range(1000) : "s3://example-exports/orders/2026-${number}.csv"]
+  }
+}
