@@ -2,12 +2,12 @@
 partition of its own.
 
     aws s3 cp 2026-11.list s3://example-exports/csv2kafka-jobs/     # one s3:// address a line, child 0's first
-    aws batch submit-job --job-name orders --job-queue csv2kafka-batch --job-definition csv2kafka-batch \
-        --share-identifier array --array-properties size=12 --container-overrides \
-        'environment=[{name=MANIFEST,value=s3://example-exports/csv2kafka-jobs/2026-11.list}]'
+    aws batch submit-job --job-name orders --job-queue csv2kafka-batch --job-definition csv2kafka-batch-array \
+        --share-identifier array --array-properties size=12 --container-overrides 'environment=[
+        {name=MANIFEST,value=s3://example-exports/csv2kafka-jobs/2026-11.list},{name=CSV2KAFKA_TOPIC,value=orders}]'
 
 with an image of one's own, as in ecs.py, whose entry point is this.
-One child here, with the other variables of the job definition (CSV2KAFKA_TOPIC, _BOOTSTRAP_SERVERS, _CHECKPOINTS):
+One child here, with the job definition's variables and that topic (CSV2KAFKA_TOPIC, _BOOTSTRAP_SERVERS, _CHECKPOINTS):
 
     MANIFEST=s3://example-exports/csv2kafka-jobs/2026-11.list AWS_BATCH_JOB_ARRAY_INDEX=0 python examples/batch.py
 

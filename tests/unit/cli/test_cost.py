@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,14 @@ def test_a_table_of_all_targets_and_what_was_assumed(command: Command) -> None:
     assert lines[-1] == "- prices of us-east-1, 2026-11-30 (csv2kafka/cost/prices.toml says where from)"
     assert "\x1b" not in outcome.out
     assert not any(line.endswith(" ") for line in lines)
+
+
+def test_the_readme_of_the_targets_shows_it(command: Command) -> None:
+    page = (Path(__file__).parents[3] / "deploy" / "README.md").read_text(encoding="utf-8")
+    line, shown = page.partition("csv2kafka cost --rows")[1:]
+    argv, _, shown = (line + shown).partition("\n```\n\n```\n")
+    table = command(*argv.split()[1:]).out.partition("\n\n")[2].partition("\n\n")[0]
+    assert shown.partition("\n```")[0] == table
 
 
 def test_one_target_with_all_that_can_be_said(command: Command) -> None:
