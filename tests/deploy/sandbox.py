@@ -79,7 +79,7 @@ PROGRAMS = {
 echo "$*" >>/sandbox/shutdowns
 case "$*" in
   *now*) touch /sandbox/off ;;
-  *) [ ! -e /sandbox/watchdog ] || (sleep "$(cat /sandbox/watchdog)"; touch /sandbox/off) & ;;
+  *) (while [ ! -e /sandbox/time-is-over ]; do sleep 0.2; done; touch /sandbox/off) & ;;
 esac
 """,
     "systemctl": "touch /sandbox/off\n",

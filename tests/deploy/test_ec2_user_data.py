@@ -231,9 +231,10 @@ def test_a_job_that_takes_too_long_and_does_not_mind_being_told(make_machine: Ma
 
 
 def test_the_watchdog_ends_what_hangs(make_machine: MakeMachine, user_data: str) -> None:
-    machine = make_machine("trap 'exit 75' TERM; sleep 1000 & wait")
-    machine.write("watchdog", "4")
-    machine.start(user_data).wait()
+    machine = make_machine("trap 'exit 75' TERM; echo runs; sleep 1000 & wait").start(user_data)
+    wait_for(machine, "runs")
+    machine.write("time-is-over", "")
+    machine.wait()
     assert ended(machine) == (75, True, 1)  # another one goes on, within the group's own bound
 
 
