@@ -174,7 +174,7 @@ own_image() {
 
 # A value of terraform.tfvars, where it is text on one line.
 tfvar() {
-  sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*\"\(.*\)\".*/\1/p" "$here/terraform.tfvars" | tail -n 1
+  sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*\"\([^\"]*\)\".*/\1/p" "$here/terraform.tfvars" | tail -n 1
 }
 
 # The tag stays beside terraform.tfvars, so that a plan by hand sees the same.

@@ -116,19 +116,26 @@ resource "aws_security_group" "endpoints" {
   count = local.inside ? 1 : 0
 
   name        = "${local.prefix}-endpoints"
-  description = "AWS endpoints of ${local.prefix}: its jobs may come in."
+  description = "AWS endpoints of ${local.prefix}: the VPC may come in."
   vpc_id      = var.vpc_id
   tags        = merge(local.tags, { Name = "${local.prefix}-endpoints" })
+}
+
+# The endpoints' names are those of AWS itself, for all that is in the VPC: whoever has used these services stays let in.
+data "aws_vpc" "endpoints" {
+  count = local.inside ? 1 : 0
+
+  id = var.vpc_id
 }
 
 resource "aws_vpc_security_group_ingress_rule" "endpoints" {
   count = local.inside ? 1 : 0
 
-  description                  = "Jobs of ${local.prefix}"
-  security_group_id            = aws_security_group.endpoints[0].id
-  referenced_security_group_id = aws_security_group.job.id
-  ip_protocol                  = "tcp"
-  from_port                    = 443
-  to_port                      = 443
-  tags                         = local.tags
+  description       = "All of the VPC"
+  security_group_id = aws_security_group.endpoints[0].id
+  cidr_ipv4         = data.aws_vpc.endpoints[0].cidr_block
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+  tags              = local.tags
 }

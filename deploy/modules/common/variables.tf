@@ -280,7 +280,7 @@ variable "subnet_ids" {
 }
 
 variable "vpc_endpoints" {
-  description = "Endpoints to make in the VPC: none, gateway (S3 and DynamoDB, free), or all (interface endpoints too, billed by the hour; then nothing leaves the VPC)."
+  description = "Endpoints to make in the VPC: none, gateway (S3 and DynamoDB, free), or all (interface endpoints too, billed by the hour, which all of the VPC then uses; nothing of the job leaves the VPC)."
   type        = string
   default     = "none"
   nullable    = false

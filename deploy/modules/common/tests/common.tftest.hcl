@@ -215,6 +215,11 @@ run "the_port_of_each_login" {
 run "with_endpoints_nothing_leaves_the_vpc" {
   command = plan
 
+  override_data {
+    target = data.aws_vpc.endpoints
+    values = { cidr_block = "10.0.0.0/16" }
+  }
+
   variables {
     vpc_endpoints       = "all"
     route_table_ids     = ["rtb-0123456789abcdef0"]
@@ -225,6 +230,10 @@ run "with_endpoints_nothing_leaves_the_vpc" {
   assert {
     condition     = length(aws_vpc_security_group_egress_rule.aws) == 0 && length(aws_vpc_security_group_egress_rule.kafka_cidr) == 0
     error_message = "No rule with an address range is left."
+  }
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.endpoints[0].cidr_ipv4 == "10.0.0.0/16"
+    error_message = "Others in the VPC, who get these endpoints by AWS's names now, may use them."
   }
   assert {
     condition     = keys(aws_vpc_endpoint.interface) == ["ecr.api", "ecr.dkr", "logs", "secretsmanager"] && keys(aws_vpc_endpoint.gateway) == ["dynamodb", "s3"]
