@@ -156,11 +156,11 @@ def ec2() -> Iterator[Imds]:
 
 @pytest.mark.slow
 def test_a_spot_notice_ends_a_job_and_a_recommendation_does_not(
-    up: Up, exported: str, topic: str, ec2: Imds, tmp_path: Path
+    up: Up, bucket: str, topic: str, ec2: Imds, tmp_path: Path
 ) -> None:
-    here = up(exported, topic, environment={"CSV2KAFKA_CHECKPOINT_INTERVAL": "100ms"})
+    here = up(bucket, topic, environment={"CSV2KAFKA_CHECKPOINT_INTERVAL": "100ms"})
     write_rows(tmp_path / "many.csv", MANY)
-    up.aws.client("s3").upload_file(str(tmp_path / "many.csv"), exported, "orders/rows.csv")
+    up.aws.client("s3").upload_file(str(tmp_path / "many.csv"), bucket, "orders/rows.csv")
     ec2.entries[REBALANCE] = REBALANCE_NOTICE
     metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": ec2.url, "AWS_EC2_METADATA_DISABLED": "false"}
     # ECS gives each container the task's metadata, which say nothing of Spot in Batch.
