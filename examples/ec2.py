@@ -3,8 +3,8 @@
     pip install csv2kafka-*.whl
     python ec2.py s3://example-exports/orders.csv=orders s3://example-exports/customers.csv=customers
 
-with the variables that deploy/ec2 gives the instance (CSV2KAFKA_BOOTSTRAP_SERVERS, _CHECKPOINTS; but no _JOB: each file is
-a job of its own). Here:
+with the variables that deploy/ec2 gives the instance (CSV2KAFKA_BOOTSTRAP_SERVERS, _CHECKPOINTS), but without _JOB, as
+each file is a job of its own. Here:
 
     python examples/ec2.py s3://example-exports/orders.csv=orders
 
