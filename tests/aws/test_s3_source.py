@@ -283,6 +283,7 @@ class TestOneVersion:
     async def test_an_older_one_is_read_however_many_came_after(self, versions: Bench, key: str) -> None:
         old = versions.s3.put_object(Bucket=versions.bucket, Key=key, Body=b"old")
         versions.put(key, "a1x.csv")
+        versions.s3.delete_object(Bucket=versions.bucket, Key=key)  # only a mark: the versions are there
         source = versions.source(key, version_id=old["VersionId"])
         obj = await versions.pinned(source)
         assert (obj.version, obj.size) == (f"versionId={old['VersionId']}", 3)
