@@ -120,14 +120,16 @@ class Container:
     directory: Path
     _starts: int = 0
 
+    def __attrs_post_init__(self) -> None:
+        self.tmp.mkdir()
+        self.tmp.chmod(0o1777)
+
     @property
     def tmp(self) -> Path:
         return self.directory / "tmp"
 
     def command(self, argv: Sequence[str], *, user: str | None = None) -> list[str]:
         self._starts += 1
-        self.tmp.mkdir(exist_ok=True)
-        self.tmp.chmod(0o1777)
         scratch = self.directory / str(self._starts)
         scratch.mkdir()
         image = self.image
@@ -245,8 +247,7 @@ def from_file_to_file(container: Container) -> None:
     write_csv(container.tmp / "small.csv", 5000)
     ended = container.start("run", "/tmp/small.csv", "--output", "/tmp/small.jsonl")
     assert ended.returncode == 0, ended.stderr
-    written = (container.tmp / "small.jsonl").read_bytes().splitlines()
-    assert written == list(expected_values(container.tmp / "small.csv"))
+    assert lines(container.tmp / "small.jsonl") == list(expected_values(container.tmp / "small.csv"))
     assert {str((container.tmp / name).stat().st_uid) for name in ("small.jsonl", "state")} == {
         container.image.user.partition(":")[0]
     }
@@ -265,14 +266,16 @@ def stopped_and_gone_on(container: Container) -> None:
     [first] = psutil.Process(process.pid).children()
     first.send_signal(signal.SIGTERM)
     assert process.wait(60) == 75, log.read_text()[-3000:]
-    done = sum(1 for _ in (container.tmp / "large.jsonl").open("rb"))
-    assert 0 < done < rows
+    assert 0 < len(lines(container.tmp / "large.jsonl")) < rows
     ended = container.start(*job)
     assert ended.returncode == 0, ended.stderr
-    with (container.tmp / "large.jsonl").open("rb") as output:
-        wrong = (number for number, line in enumerate(output) if not line.startswith(b'{"id":"%d",' % number))
-        assert next(wrong, None) is None
-    assert sum(1 for _ in (container.tmp / "large.jsonl").open("rb")) == rows
+    written = lines(container.tmp / "large.jsonl")
+    assert len(written) == rows
+    assert [line for number, line in enumerate(written) if not line.startswith(b'{"id":"%d",' % number)] == []
+
+
+def lines(file: Path) -> list[bytes]:
+    return file.read_bytes().splitlines()
 
 
 def wait_for(log: Path, what: str, process: subprocess.Popen[bytes]) -> None:
