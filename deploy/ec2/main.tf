@@ -111,6 +111,11 @@ resource "aws_launch_template" "job" {
 
   lifecycle {
     precondition {
+      condition     = var.topic != null
+      error_message = "topic: expected the name of a topic, as every job of this target writes to it; set it."
+    }
+
+    precondition {
       condition     = length(base64gzip(local.user_data)) <= 21848 # 16 KiB in base64
       error_message = "sources: what an instance is started with would be too long, expected at most 16 KiB compressed (EC2's limit), and sources and environment are most of it; name a prefix or a glob instead of each object."
     }

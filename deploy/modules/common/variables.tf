@@ -18,6 +18,7 @@ variable "name" {
 variable "source_bucket" {
   description = "The bucket that the CSV objects are in. The job may read this one alone."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.source_bucket))
@@ -157,6 +158,16 @@ variable "environment" {
     ])
     error_message = "environment: expected a reference, secretsmanager://NAME#key or ssm://NAME, for what is a password or key, as plain text would be readable in definitions and in Terraform's state; keep it in Secrets Manager."
   }
+
+  validation {
+    # Options by name within one variable: CSV2KAFKA_KAFKA = "sasl_plain_password=…".
+    condition = alltrue(flatten([
+      for name, value in var.environment : [
+        for found in regexall("(?i)(?:password|secret|token|customer_key)[a-z_]*=([^\\s]*)", value) : can(regex("^['\"]?(secretsmanager|ssm)://", found[0]))
+      ] if contains(["CSV2KAFKA_KAFKA", "CSV2KAFKA_S3"], name)
+    ]))
+    error_message = "environment: expected a reference, NAME=secretsmanager://NAME#key, for each password or key within CSV2KAFKA_KAFKA and CSV2KAFKA_S3, as plain text would be readable in definitions and in Terraform's state; keep it in Secrets Manager."
+  }
 }
 
 # --- The cluster ---
@@ -164,10 +175,16 @@ variable "environment" {
 variable "bootstrap_servers" {
   description = "Brokers, HOST:PORT with commas between; or a reference, ssm://NAME."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^([A-Za-z0-9.-]+:[0-9]{1,5})(,[A-Za-z0-9.-]+:[0-9]{1,5})*$", var.bootstrap_servers)) || can(regex("^(secretsmanager|ssm)://.+", var.bootstrap_servers))
     error_message = "bootstrap_servers: expected HOST:PORT with commas and no spaces between, or ssm://NAME; take them from aws kafka get-bootstrap-brokers."
+  }
+
+  validation {
+    condition     = alltrue([for found in regexall(":([0-9]+)(?:,|$)", var.bootstrap_servers) : tonumber(found[0]) >= 1 && tonumber(found[0]) <= 65535])
+    error_message = "bootstrap_servers: expected ports from 1 to 65535; take HOST:PORT from aws kafka get-bootstrap-brokers."
   }
 
   validation {
@@ -245,8 +262,8 @@ variable "kafka_cidr_blocks" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for block in var.kafka_cidr_blocks : can(cidrhost(block, 0)) && !endswith(block, "/0")])
-    error_message = "kafka_cidr_blocks: expected CIDR blocks such as 10.0.0.0/16, and not the whole internet; give the brokers' subnets."
+    condition     = alltrue([for block in var.kafka_cidr_blocks : can(cidrhost(block, 0)) && can(regex("^[0-9.]+/", block)) && !endswith(block, "/0")])
+    error_message = "kafka_cidr_blocks: expected IPv4 CIDR blocks such as 10.0.0.0/16, and not the whole internet; give the brokers' subnets."
   }
 }
 
@@ -262,6 +279,7 @@ variable "manage_kafka_ingress" {
 variable "vpc_id" {
   description = "The VPC that the job runs in; the brokers must be reachable from it."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^vpc-[0-9a-f]{8,17}$", var.vpc_id))
@@ -272,6 +290,7 @@ variable "vpc_id" {
 variable "subnet_ids" {
   description = "Subnets that the job runs in. The zone of the partition's leader is the cheapest; several find Spot capacity sooner."
   type        = list(string)
+  nullable    = false
 
   validation {
     condition     = length(var.subnet_ids) > 0 && alltrue([for subnet in var.subnet_ids : can(regex("^subnet-[0-9a-f]{8,17}$", subnet))]) && length(distinct(var.subnet_ids)) == length(var.subnet_ids)
@@ -319,6 +338,11 @@ variable "secret_arns" {
   validation {
     condition     = alltrue([for arn in var.secret_arns : can(regex("^arn:aws[a-z-]*:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/)[^*]+$", arn))])
     error_message = "secret_arns: expected ARNs of secrets (arn:aws:secretsmanager:…:secret:NAME-AbCdEf) or parameters (arn:aws:ssm:…:parameter/NAME) without '*'; take them from aws secretsmanager list-secrets or aws ssm get-parameter."
+  }
+
+  validation {
+    condition     = length(var.secret_arns) > 0 || !anytrue([for value in concat(values(var.environment), [var.bootstrap_servers]) : can(regex("(secretsmanager|ssm)://", value))])
+    error_message = "secret_arns: expected the ARNs of what environment and bootstrap_servers refer to, as the job may read no other secrets; give them."
   }
 }
 

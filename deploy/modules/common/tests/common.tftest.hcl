@@ -196,6 +196,7 @@ run "the_port_of_each_login" {
     msk_cluster_arn      = null
     manage_kafka_ingress = false
     kafka_cidr_blocks    = ["10.0.0.0/16"]
+    secret_arns          = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:AmazonMSK_x-AbCdEf", "arn:aws:ssm:eu-west-1:123456789012:parameter/prod/kafka/servers"]
     environment = {
       CSV2KAFKA_KAFKA_SASL_PLAIN_USERNAME = "secretsmanager://AmazonMSK_x#username"
       CSV2KAFKA_KAFKA_SASL_PLAIN_PASSWORD = "secretsmanager://AmazonMSK_x#password"
