@@ -7,6 +7,7 @@ even after the client is gone: that is how zombies come about.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
@@ -28,7 +29,7 @@ POLL_SECONDS = 0.5
 @frozen(kw_only=True)
 class Fault:
     """What happens to one request. ``delay``: seconds on its way there. ``lost``: it never arrives.
-    ``answer_lost``/``answer_delay``: of its answer. ``code``: answered with this error, nothing done.
+    ``answer_lost``/``answer_delay``: of its answer. ``code``: answered with this error; nothing done, unless ``done``.
     ``cut``: the client sees the connection break at once; the request still arrives (after ``delay``) unless lost.
     """
 
@@ -37,6 +38,7 @@ class Fault:
     answer_lost: bool = False
     answer_delay: float = 0.0
     code: int | None = None
+    done: bool = False
     cut: bool = False
 
 
@@ -54,16 +56,38 @@ class Request:
 
 
 Faults = Callable[[Request], Fault | None]
+WIRE_NAMES = {"init_producer": "InitProducerId"}  # where a code's meaning depends on the request
+
+
+class Silence(Exception):
+    """Nobody answers a request that arrived."""
+
+
+class Leaders:
+    """Which node a connection leads to, and what answers there. As it stands: one node that is always there."""
+
+    def connect(self, connection: object, *, refresh: bool = False) -> object:
+        """A new connection's node, as the cluster (or a broker that does not know better) names it."""
+        return None
+
+    def reached(self, connection: object, node: object, operation: str, cluster: Cluster) -> Cluster:
+        """What a request finds there. Raises the error it is answered with, or Silence."""
+        return cluster
 
 
 @define(kw_only=True)
 class Network:
-    """One cluster and its clients. ``sent`` has every request, in order of sending, for tests to look at."""
+    """One cluster and its clients. ``sent`` has every request, in order of sending, for tests to look at. ``told``
+    hears of each request and of what became of it."""
 
     cluster: Cluster
     faults: Faults = lambda _: None
     sent: list[Request] = field(factory=list)
     dead: set[str] = field(factory=set)  # names of clients that were killed
+    leaders: Leaders = field(factory=Leaders)
+    told: Callable[[Request, str], None] | None = None
+    context: contextvars.Context = field(factory=contextvars.copy_context)  # brokers work in it, whoever asks
+    clients: list[SimulatedBroker] = field(factory=list)
 
     def factory(self, name: str = "run") -> SimulatedFactory:
         """A broker factory whose requests carry ``name``."""
@@ -93,6 +117,7 @@ class SimulatedFactory:
         if not self.reachable:
             raise NotReachable(f"{self.name}: nothing answers")
         client = SimulatedBroker(network=self.network, name=self.name, number=self.opened)
+        self.network.clients.append(client)
         try:
             yield client
         finally:
@@ -108,6 +133,11 @@ class SimulatedBroker:
     _counts: dict[str, int] = field(factory=dict)
     _arrivals: dict[object, float] = field(factory=dict)  # of each connection, its last request's
     _broken: set[object] = field(factory=set)
+    _nodes: dict[object, object] = field(factory=dict)
+
+    def disconnect(self) -> None:
+        """All its connections are gone, and it has yet to find out."""
+        self._broken.update(self._arrivals)
 
     async def cluster_id(self) -> str:
         return "simulated"
@@ -153,6 +183,8 @@ class SimulatedBroker:
         )
 
     async def log_ends(self, target: TopicPartition, *, refresh: bool = False) -> LogEnds:
+        if refresh:
+            self._nodes[target] = self.network.leaders.connect(target, refresh=True)
         return await self._ask("log_ends", ("read", target), lambda cluster: cluster.log(target).ends(), target=target)
 
     async def read(self, target: TopicPartition, offset: int, isolation: Isolation, *, max_bytes: int) -> Fetched:
@@ -184,12 +216,17 @@ class SimulatedBroker:
         fault = self.network.faults(request) or Fault()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        if not fault.lost:
+        leader = connection[1] if isinstance(connection, tuple) else connection
+        if leader not in self._nodes:
+            self._nodes[leader] = self.network.leaders.connect(leader)
+        if fault.lost:
+            self._tell(request, "lost")
+        else:
             arrival = (
                 max(self._arrivals.get(connection, 0.0), loop.time() + LATENCY + fault.delay) + 1e-6
             )  # timers of one time have no order
             self._arrivals[connection] = arrival
-            loop.call_at(arrival, self._arrive, apply, fault, operation, answer)
+            loop.call_at(arrival, self._arrive, apply, fault, request, leader, answer, context=self.network.context)
         try:
             if fault.cut:
                 raise Doubt(f"{self.name}: {operation}: connection reset")
@@ -203,16 +240,34 @@ class SimulatedBroker:
                 answer.cancel()
             raise
 
-    def _arrive(self, apply: Callable[[Cluster], T], fault: Fault, operation: str, answer: asyncio.Future[T]) -> None:
+    def _arrive(
+        self, apply: Callable[[Cluster], T], fault: Fault, request: Request, leader: object, answer: asyncio.Future[T]
+    ) -> None:
         """The broker takes the request; the answer, if any, is on its way."""
         loop = asyncio.get_running_loop()
+        name = WIRE_NAMES.get(request.operation, request.operation)
         try:
+            if fault.code is not None and not fault.done:
+                raise error(name, fault.code)
+            result = apply(
+                self.network.leaders.reached(leader, self._nodes.get(leader), request.operation, self.network.cluster)
+            )
             if fault.code is not None:
-                raise error(operation, fault.code)
-            result = apply(self.network.cluster)
+                raise error(name, fault.code)
+        except Silence:
+            self._tell(request, "reached nobody who answers")
+            return
         except Csv2KafkaError as said:
+            if leader == "coordinator" and request.operation == "init_producer":
+                self._nodes.pop(leader, None)  # asked again, it looks for the coordinator again
+            self._tell(request, f"answered {said}{' though done' if fault.done else ''}")
             settle: Callable[[], None] = lambda said=said: answer.done() or answer.set_exception(said)  # type: ignore  # noqa: E731
         else:
+            self._tell(request, f"done{', answer lost' if fault.answer_lost else ''}")
             settle = lambda: answer.done() or answer.set_result(result)  # type: ignore  # noqa: E731
         if not fault.answer_lost:
             loop.call_later(LATENCY + fault.answer_delay, settle)
+
+    def _tell(self, request: Request, what: str) -> None:
+        if self.network.told is not None:
+            self.network.told(request, what)

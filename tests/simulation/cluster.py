@@ -29,6 +29,9 @@ from csv2kafka.kafka.port import (
 from csv2kafka.kernel import unpack_batch
 
 SEQUENCES = 1 << 31
+LAST_EPOCH = 32766  # a transactional id whose producer has it gets another producer
+ID_SECONDS = 7 * 86_400.0  # after which an idle transactional id is forgotten (transactional.id.expiration.ms)
+PRODUCER_SECONDS = 86_400.0  # after which a partition forgets a silent producer (producer.id.expiration.ms)
 REMEMBERED_BATCHES = 5
 NO_PRODUCER = -1
 
@@ -36,7 +39,6 @@ ERRORS: Mapping[int, tuple[str, type[BrokerError]]] = {
     1: ("OFFSET_OUT_OF_RANGE", OffsetOutOfRange),
     3: ("UNKNOWN_TOPIC_OR_PARTITION", BrokerError),
     14: ("COORDINATOR_LOAD_IN_PROGRESS", NothingDone),
-    16: ("NOT_COORDINATOR", BrokerError),
     45: ("OUT_OF_ORDER_SEQUENCE_NUMBER", BrokerError),
     46: ("DUPLICATE_SEQUENCE_NUMBER", BrokerError),
     47: ("INVALID_PRODUCER_EPOCH", Fenced),
@@ -73,12 +75,15 @@ class Known:
 
     epoch: int
     batches: list[tuple[int, int, int]] = field(factory=list)
+    at: float = 0.0  # when it was last heard of
 
 
 @define
 class Log:
-    """One partition."""
+    """One partition. ``watch`` is told of each batch and marker that comes in."""
 
+    now: Callable[[], float] = lambda: 0.0
+    watch: Callable[[Stored], None] = lambda _: None
     start: int = 0
     end: int = 0
     batches: list[Stored] = field(factory=list)
@@ -98,7 +103,7 @@ class Log:
         last = (first + count - 1) % SEQUENCES
         transactional = bool(attributes & 0x10)
         if producer_id != NO_PRODUCER:
-            known = self.producers.get(producer_id)
+            known = self._known(producer_id)
             if known is None:
                 known = self.producers[producer_id] = Known(epoch)  # may start anywhere
             elif epoch < known.epoch:
@@ -116,44 +121,51 @@ class Log:
                 if not known.batches and first != 0:
                     raise error("Produce", 45)
             known.batches = [*known.batches, (first, last, self.end)][-REMEMBERED_BATCHES:]
+            known.at = self.now()
             if transactional:
                 self.open.setdefault(producer_id, self.end)
         base = self.end
         self.end += count
-        stored = struct.pack(">q", base) + data[8:]
-        self.batches.append(
-            Stored(
-                base_offset=base,
-                last_offset=self.end - 1,
-                producer_id=producer_id,
-                epoch=epoch,
-                transactional=transactional,
-                data=stored,
-            )
+        stored = Stored(
+            base_offset=base,
+            last_offset=self.end - 1,
+            producer_id=producer_id,
+            epoch=epoch,
+            transactional=transactional,
+            data=struct.pack(">q", base) + data[8:],
         )
+        self.batches.append(stored)
+        self.watch(stored)
         return base
+
+    def _known(self, producer_id: int) -> Known | None:
+        known = self.producers.get(producer_id)
+        if known is not None and producer_id not in self.open and self.now() - known.at > PRODUCER_SECONDS:
+            return None
+        return known
 
     def mark(self, producer: Producer, *, commit: bool) -> None:
         """A transaction's end."""
         known = self.producers.setdefault(producer.producer_id, Known(producer.epoch))
         if producer.epoch < known.epoch:
             return
+        known.at = self.now()
         if producer.epoch > known.epoch:
             known.epoch, known.batches = producer.epoch, []
         first = self.open.pop(producer.producer_id, None)
         if first is not None and not commit:
             self.aborted.append((producer.producer_id, first, self.end))
-        self.batches.append(
-            Stored(
-                base_offset=self.end,
-                last_offset=self.end,
-                producer_id=producer.producer_id,
-                epoch=producer.epoch,
-                transactional=True,
-                commit=commit,
-            )
+        marker = Stored(
+            base_offset=self.end,
+            last_offset=self.end,
+            producer_id=producer.producer_id,
+            epoch=producer.epoch,
+            transactional=True,
+            commit=commit,
         )
+        self.batches.append(marker)
         self.end += 1
+        self.watch(marker)
 
     def read(self, offset: int, isolation: Isolation, max_bytes: int) -> Fetched:
         if not self.start <= offset <= self.end:
@@ -190,12 +202,12 @@ class Log:
                 keys = [key for key, _ in unpack_batch(batch.data).records.rows()]
                 if all(key in later for key in keys):
                     continue
-                if not self._is_aborted(batch):
+                if not self.is_aborted(batch):
                     later.update(keys)
             kept.append(batch)
         self.batches = kept[::-1]
 
-    def _is_aborted(self, batch: Stored) -> bool:
+    def is_aborted(self, batch: Stored) -> bool:
         return batch.commit is None and any(
             producer_id == batch.producer_id and first <= batch.base_offset < marker
             for producer_id, first, marker in self.aborted
@@ -209,7 +221,7 @@ class Log:
             producer_epoch=batch.epoch,
             is_control=batch.commit is not None,
             is_transactional=batch.transactional,
-            aborted=isolation is Isolation.READ_COMMITTED and self._is_aborted(batch),
+            aborted=isolation is Isolation.READ_COMMITTED and self.is_aborted(batch),
             data=batch.data,
         )
 
@@ -223,6 +235,9 @@ class Transaction:
     state: str = "empty"
     partitions: set[TopicPartition] = field(factory=set)
     began: int = 0  # counts transactions, so that an old time-out finds another one
+    unmarked: set[TopicPartition] = field(factory=set)  # where the markers of the last are still missing
+    coordinator: int = 0  # which of its coordinators, one after another, writes the markers
+    used: float = 0.0  # when its state last changed
 
 
 @define(kw_only=True)
@@ -236,9 +251,16 @@ class Topic:
 @define(kw_only=True)
 class Cluster:
     """``later(seconds, action)`` schedules; ``marker_delay``: how long markers take to reach a partition.
-    ``verifies``: whether a produce request is held against its transaction (KIP-890)."""
+    ``verifies``: whether a produce request is held against its transaction (KIP-890). ``first_epoch``: of a new
+    transactional id. ``away``: for how many seconds yet no coordinator does anything. ``watch`` is told of each batch
+    and marker, ``decided`` of each transaction's end (its producer, and whether it commits)."""
 
     later: Callable[[float, Callable[[], None]], object]
+    now: Callable[[], float] = lambda: 0.0
+    away: Callable[[], float] = lambda: 0.0
+    watch: Callable[[TopicPartition, Stored], None] = lambda _, __: None
+    decided: Callable[[str, Producer, bool], None] = lambda _, __, ___: None
+    first_epoch: int = 0
     marker_delay: Callable[[TopicPartition], float] = lambda _: 0.003
     verifies: bool = False
     topics: dict[str, Topic] = field(factory=dict)
@@ -252,7 +274,7 @@ class Cluster:
         self.topics_made += 1
         self.topics[name] = Topic(
             topic_id=f"{self.topics_made:032x}",
-            partitions={number: Log() for number in range(partitions)},
+            partitions={number: self._new_log(TopicPartition(name, number)) for number in range(partitions)},
             config={"cleanup.policy": "delete", "max.message.bytes": "1048588", **(config or {})},
         )
 
@@ -261,6 +283,9 @@ class Cluster:
         if topic is None or target.partition not in topic.partitions:
             raise error("request", 3)
         return topic.partitions[target.partition]
+
+    def _new_log(self, target: TopicPartition) -> Log:
+        return Log(now=self.now, watch=lambda stored: self.watch(target, stored))
 
     def facts(self, name: str) -> TopicFacts | None:
         topic = self.topics.get(name)
@@ -277,17 +302,21 @@ class Cluster:
     def init_producer(self, transactional_id: str | None, timeout_ms: int) -> Producer:
         if transactional_id is None:
             return self._new_producer()
-        known = self.transactions.get(transactional_id)
+        known = self._remembered(transactional_id)
         if known is None:
-            known = self.transactions[transactional_id] = Transaction(self._new_producer(), timeout_ms / 1000)
-            return known.producer
+            producer = Producer(producer_id=self._new_producer().producer_id, epoch=self.first_epoch)
+            self.transactions[transactional_id] = Transaction(producer, timeout_ms / 1000, used=self.now())
+            return producer
         if known.state == "ongoing":
             self._fence(known)
             self._end(known, commit=False)
         if known.state in ("committing", "aborting"):
             raise error("InitProducerId", 51)
-        self._fence(known)
-        known.state, known.timeout = "empty", timeout_ms / 1000
+        if known.producer.epoch >= LAST_EPOCH:
+            known.producer = self._new_producer()
+        else:
+            self._fence(known)
+        known.state, known.timeout, known.used = "empty", timeout_ms / 1000, self.now()
         return known.producer
 
     def add_partitions(self, transactional_id: str, producer: Producer, partitions: Sequence[TopicPartition]) -> None:
@@ -298,6 +327,7 @@ class Cluster:
             self.log(partition)
         if known.state != "ongoing":
             known.state, known.partitions, known.began = "ongoing", set(), known.began + 1
+            known.used = self.now()
             began = known.began
             self.later(known.timeout, lambda: self._time_out(known, began))
         known.partitions |= set(partitions)
@@ -305,8 +335,8 @@ class Cluster:
     def produce(self, target: TopicPartition, batch: bytes, transactional_id: str | None) -> int:
         log = self.log(target)
         if transactional_id is not None and self.verifies:
-            known = self.transactions[transactional_id]
-            if known.state != "ongoing" or target not in known.partitions:
+            known = self.transactions.get(transactional_id)
+            if known is None or known.state != "ongoing" or target not in known.partitions:
                 raise error("Produce", 48)
         return log.append(batch)
 
@@ -331,28 +361,62 @@ class Cluster:
         known.producer = Producer(producer_id=known.producer.producer_id, epoch=known.producer.epoch + 1)
 
     def _transaction(self, operation: str, transactional_id: str, producer: Producer) -> Transaction:
-        known = self.transactions.get(transactional_id)
+        known = self._remembered(transactional_id)
         if known is None or known.producer.producer_id != producer.producer_id:
             raise error(operation, 49)
         if known.producer.epoch != producer.epoch:
             raise error(operation, 90)
         return known
 
+    def _remembered(self, transactional_id: str) -> Transaction | None:
+        known = self.transactions.get(transactional_id)
+        if known is None or known.state in ("ongoing", "committing", "aborting"):
+            return known
+        if self.now() - known.used > ID_SECONDS:
+            self.expire(transactional_id)
+            return None
+        return known
+
     def _time_out(self, known: Transaction, began: int) -> None:
-        if known.state == "ongoing" and known.began == began:
+        if (wait := self.away()) > 0:
+            self.later(wait, lambda: self._time_out(known, began))
+        elif known.state == "ongoing" and known.began == began:
             self._fence(known)
             self._end(known, commit=False)
 
     def _end(self, known: Transaction, *, commit: bool) -> None:
-        known.state = "committing" if commit else "aborting"
-        missing = set(known.partitions)
-        producer = known.producer
+        known.state, known.used = "committing" if commit else "aborting", self.now()
+        self.decided(self._id_of(known), known.producer, commit)
+        self._write_markers(known, commit=commit)
+
+    def another_coordinator(self, seconds: float) -> None:
+        """The transactions move to another coordinator, which has read their state after ``seconds``, and ends again
+        what the one before was ending: a partition can get a second marker."""
+        for known in self.transactions.values():
+            known.coordinator += 1
+            if known.state in ("committing", "aborting"):
+                commit = known.state == "committing"
+                self.later(seconds, lambda known=known, commit=commit: self._write_markers(known, commit=commit))  # type: ignore[misc]
+
+    def _id_of(self, known: Transaction) -> str:
+        return next((name for name, each in self.transactions.items() if each is known), "")
+
+    def _write_markers(self, known: Transaction, *, commit: bool) -> None:
+        known.unmarked = set(known.partitions)
+        producer, coordinator, began = known.producer, known.coordinator, known.began
 
         def mark(partition: TopicPartition) -> None:
+            current = known.coordinator == coordinator and known.began == began
+            if not current and partition not in known.unmarked:
+                return  # the later coordinator's is there already: brokers refuse this one
+            if current and (wait := self.away()) > 0:
+                self.later(wait, lambda: mark(partition))
+                return
             self.log(partition).mark(producer, commit=commit)
-            missing.discard(partition)
-            if not missing:
-                known.state = "committed" if commit else "aborted"
+            if current:
+                known.unmarked.discard(partition)
+                if not known.unmarked:
+                    known.state = "committed" if commit else "aborted"
 
         for partition in sorted(known.partitions, key=str):
             self.later(self.marker_delay(partition), lambda partition=partition: mark(partition))  # type: ignore[misc]

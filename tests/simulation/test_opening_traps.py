@@ -22,7 +22,8 @@ from csv2kafka.errors import (
     TopicMissing,
     Unreachable,
 )
-from csv2kafka.kafka.port import Fenced, Operation, Producer
+from csv2kafka.kafka.log import HANGING_SECONDS, until_visible
+from csv2kafka.kafka.port import Fenced, LogEnds, Operation, Producer, TopicPartition
 from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model import Checkpoint, Manifest
 from tests.simulation.broker import Fault, Network, Request
@@ -103,6 +104,26 @@ class TestReading:
             assert "kafka-transactions.sh" in told
             assert "csv2kafka-checkpoints" in told
             assert done.position.rows == 6
+
+        played(test)()
+
+    def test_a_sleeper_looks_again_before_it_says_that_a_transaction_hangs(self) -> None:
+        """Stopped for longer than its patience just behind a look, it would judge by what was there before."""
+
+        async def test(net: Network) -> None:
+            net.cluster.make_topic(CHECKPOINTS.topic)
+            foreign(net, transaction="another")
+            end = net.cluster.log(CHECKPOINTS).end
+
+            class Sleepy:
+                async def log_ends(self, target: TopicPartition) -> LogEnds:
+                    ends = net.cluster.log(target).ends()
+                    if ends.stable < end:
+                        net.cluster.end_transaction("another", Producer(producer_id=1001, epoch=0), commit=True)
+                        await asyncio.sleep(2 * HANGING_SECONDS)
+                    return ends
+
+            await until_visible(Sleepy(), CHECKPOINTS, end)  # type: ignore[arg-type]
 
         played(test)()
 
