@@ -78,12 +78,16 @@ class _Wait:
     patience: float
     _since: float = field(init=False, factory=lambda: asyncio.get_running_loop().time())
     _said: bool = False
+    _over: bool = False
     _pause: float = FIRST_PAUSE
 
     async def pause(self, ends: LogEnds) -> None:
         waited = asyncio.get_running_loop().time() - self._since
         if waited >= self.patience:
-            raise _hanging(self.target, ends, self.stop, self.patience)
+            if self._over:
+                raise _hanging(self.target, ends, self.stop, self.patience)
+            self._over = True  # looked at once more: a process that was stopped meanwhile knows only what was then
+            return
         if not self._said and waited > SILENT_SECONDS:
             self._said = True
             _log.warning(
