@@ -34,7 +34,7 @@ def checkpoint_from_json(data: bytes | str, *, where: str) -> Checkpoint:
     if raw.get("format") != FORMAT_VERSION:
         raise StateContradiction(
             f"{where}: checkpoint format {raw.get('format')!r}, this csv2kafka knows {FORMAT_VERSION}",
-            hint="use the csv2kafka that wrote it, or --restart to begin at row 0",
+            hint="use the csv2kafka that wrote it; another --job name begins at row 0, behind what stands there",
         )
     try:
         return _structured(raw, Checkpoint)
@@ -98,5 +98,6 @@ def _parsed(data: bytes | str, what: str, where: str) -> dict[str, object]:
 
 def _unreadable(what: str, where: str) -> StateContradiction:
     return StateContradiction(
-        f"{where}: not a {what} of csv2kafka", hint="see what wrote it; --restart begins at row 0"
+        f"{where}: not a {what} of csv2kafka",
+        hint="see what wrote it; another --job name begins at row 0, behind what stands there",
     )
