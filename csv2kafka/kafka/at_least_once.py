@@ -110,7 +110,6 @@ class AtLeastOnceSession(Session):
     """Idempotent, without transactions. ``stood``: what is behind ``resume_from`` already."""
 
     stood: Standing
-    _written: bool = False
 
     def standing(self) -> AsyncIterator[Records]:
         """The rows of this job that stand behind ``resume_from``; see reconcile.py."""
@@ -120,12 +119,14 @@ class AtLeastOnceSession(Session):
         return self.stood.first_offset
 
     async def write(self, payload: Payload) -> None:
-        """Send it. The first batch goes alone, and must come to stand where reading ended."""
+        """Send it. The first batch to a partition goes alone: one that does not know the producer yet would take the
+        second without the first, and then never the first. That of the rows must come to stand where reading ended."""
         partition = self.settings.target(payload)
+        is_first = partition not in self.writer.first_offsets
         await self.writer.write(partition, mutable(payload.body))
-        if payload.target is Target.DATA and not self._written:
+        if is_first:
             await self.writer.confirmed()
-            self._written = True
+        if is_first and payload.target is Target.DATA:
             at, expected = self.writer.first_offsets[partition], self.stood.end
             if at != expected and self.stood.on_foreign == "stop":
                 raise Doubt(

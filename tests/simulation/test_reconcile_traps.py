@@ -11,7 +11,7 @@ from attrs import evolve
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction
 from csv2kafka.kernel import pack_records, stamp
-from csv2kafka.model import Completion
+from csv2kafka.model import Completion, Payload, Target
 from tests.simulation.broker import Fault, Network, Request
 from tests.simulation.job import DATA, MemoryStore, Run, advanced, expected, payload, value, visible
 from tests.simulation.play import DEAD_LETTERS, EVENTS, on, played
@@ -380,6 +380,31 @@ class TestProducer:
             assert visible(net) == expected(10) + expected(20)
 
         played(test)()
+
+
+def test_a_refused_dead_letter_does_not_hold_the_run_up_for_good() -> None:
+    """A partition that knows nothing of the producer takes a batch with any sequence: with the second there and the
+    first refused (replicas were missing for a moment), sending the first again was refused each time, for ever."""
+    replicas_missing = 19
+
+    def letter(number: int) -> Payload:
+        body = pack_records([(None, b"bad %d" % number, [])])
+        return Payload(target=Target.DEAD_LETTER, body=body, first=0, last=1)
+
+    async def test(net: Network) -> None:
+        run = at_least_once(net, MemoryStore(), options={"dead_letter_topic": DEAD_LETTERS.topic})
+        net.faults = on("produce", 1, Fault(code=replicas_missing))
+        with pytest.raises(Doubt):
+            async with run.session() as session:
+                for number in range(2):
+                    await session.write(letter(number))
+                await session.commit(session.resume_from)
+        async with run.session() as session:
+            await session.write(letter(1))
+            await session.commit(session.resume_from)
+        assert visible(net, DEAD_LETTERS) == [b"bad 0", b"bad 1"]
+
+    played(test)()
 
 
 def test_completion_follows_the_rows() -> None:
