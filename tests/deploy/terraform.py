@@ -22,7 +22,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -196,17 +196,15 @@ class Terraform:
         return found
 
     def _shared(self, what: str, target: str, file: Path, answer: Path) -> Resources | Refused:
-        """The answer of whichever process asks first; the others wait for it."""
-        with answer.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not answer.exists():
-                make = self._plan if what == "plan" else self._apply
-                try:
-                    text = json.dumps(make(target, file))
-                except Refused as refused:
-                    text = json.dumps(refused.problems)
-                answer.write_text(text)
-        raw = json.loads(answer.read_text())
+        make = self._plan if what == "plan" else self._apply
+
+        def ask() -> Any:
+            try:
+                return make(target, file)
+            except Refused as refused:
+                return refused.problems
+
+        raw = once(answer, ask)
         return Refused(raw) if isinstance(raw, list) else _resources(target, raw)
 
     def _plan(self, target: str, file: Path) -> Any:
@@ -226,6 +224,15 @@ class Terraform:
         again = self.call(folder, "plan", "-detailed-exitcode", *told, ok=(0, 2))
         assert again.returncode == 0, f"{target}: a second plan is not empty:\n{_changes(again.stdout)}"
         return json.loads(self.call(folder, "show", "-json").stdout)
+
+
+def once(answer: Path, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives to whichever test process asks first, kept as JSON; the others wait for it."""
+    with answer.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not answer.exists():
+            answer.write_text(json.dumps(make()))
+    return json.loads(answer.read_text())
 
 
 def _hash(text: str) -> str:

@@ -27,7 +27,7 @@ from tests.deploy.forbidden import BUCKET, CLUSTER, KEY, of_cluster
 from tests.deploy.iam import ACCOUNT, REGION, Rights, listed, policies, resource_policies, rights_of, with_real_arns
 from tests.deploy.processes import Process, client, make_table
 from tests.deploy.recorded import Call, calls_of
-from tests.deploy.terraform import TARGETS, Resources
+from tests.deploy.terraform import TARGETS, Resources, Terraform, once
 from tests.pipelines import csv_text
 
 ROWS = 50
@@ -192,19 +192,32 @@ def common(planned: Planned) -> Resources:
 
 @pytest.fixture(scope="module")
 def recorded(
-    common: Resources, moto: Aws, kafka: RunningKafka, tmp_path_factory: pytest.TempPathFactory
+    common: Resources, terraform: Terraform, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, set[Call]]:
-    """What jobs asked AWS for, by their ``after``: "" and "versions" have none."""
+    """What jobs asked AWS for, by case. One test process runs them, the others are told."""
+
+    def run_them() -> dict[str, list[Any]]:
+        moto, kafka = request.getfixturevalue("moto"), request.getfixturevalue("kafka")
+        found = asyncio.run(record_all(common, moto, kafka, tmp_path_factory))
+        return {case: [(call.action, call.resource, call.context) for call in calls] for case, calls in found.items()}
+
+    told = once(terraform.answers / "recorded.json", run_them)
+    return {
+        case: {Call(action, resource, tuple(map(tuple, context))) for action, resource, context in calls}
+        for case, calls in told.items()
+    }
+
+
+async def record_all(
+    common: Resources, moto: Aws, kafka: RunningKafka, directories: pytest.TempPathFactory
+) -> dict[str, set[Call]]:
+    """All cases at once, as each mostly waits."""
     region = common.outputs["region"]
     make_table(moto, common.only("aws_dynamodb_table"), region)
     client(moto, "secretsmanager", region).create_secret(Name="csv2kafka/comment", SecretString="#")
     client(moto, "ssm", region).put_parameter(Name="/csv2kafka/escape", Value="~", Type="SecureString")
-
-    async def record_all() -> dict[str, set[Call]]:
-        found = await asyncio.gather(*(record(case, common, moto, kafka, tmp_path_factory) for case in CASES))
-        return dict(zip(CASES, found, strict=True))
-
-    return asyncio.run(record_all())  # at once, as each mostly waits
+    found = await asyncio.gather(*(record(case, common, moto, kafka, directories) for case in CASES))
+    return dict(zip(CASES, found, strict=True))
 
 
 async def record(
@@ -245,6 +258,7 @@ def refused(rights: Rights, calls: Iterable[Call], table: str) -> list[Call]:
     return [call for call in ours if not rights.allow(call.action, call.resource, dict(call.context))]
 
 
+@pytest.mark.broker
 def test_the_record_is_one(recorded: Mapping[str, set[Call]]) -> None:
     """It has what nobody could do without."""
     found = {case: {call.action for call in calls} for case, calls in recorded.items()}
@@ -273,6 +287,7 @@ def test_no_role_may_do_what_none_is_for(state: Resources) -> None:
         assert allowed == [], address
 
 
+@pytest.mark.broker
 @pytest.mark.parametrize("after", ["tag", "move", "delete"])
 def test_with_after_it_may_do_that_too(planned: Planned, recorded: Mapping[str, set[Call]], after: str) -> None:
     """The rights come from the module alone, so the module alone is asked."""
@@ -290,12 +305,14 @@ def test_what_aws_does_for_the_job_it_may(applied: Planned, role: tuple[str, str
 
 
 class TestJob:
+    @pytest.mark.broker
     @pytest.mark.parametrize("case", ["", "versions"])
     def test_it_may_do_what_it_does(
         self, state: Resources, job: Rights, recorded: Mapping[str, set[Call]], case: str
     ) -> None:
         assert refused(job, recorded[case], state.resource(TABLE)["name"]) == []
 
+    @pytest.mark.broker
     @pytest.mark.parametrize("after", ["tag", "move", "delete"])
     def test_without_after_it_may_not(
         self, state: Resources, job: Rights, recorded: Mapping[str, set[Call]], after: str
