@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,8 +44,9 @@ data "aws_caller_identity" "current" {}
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "terraform" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(600))  # the first may build the provider
+        made_once = {"terraform", "aws_cli"} & set(getattr(item, "fixturenames", ()))
+        if made_once and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))  # the first may build the provider, or install the CLI
 
 
 @pytest.fixture(scope="session")
@@ -160,3 +162,18 @@ def _alone() -> Iterator[None]:
     with Path(tempfile.gettempdir(), f"csv2kafka-terraform-{os.getuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def aws_cli() -> Path:
+    """A Python that has the AWS CLI: one of its own, since the CLI and aiobotocore ask for different botocores."""
+    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "csv2kafka-tests" / "aws-cli"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "ready").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
+            pip = (place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+            subprocess.run([*pip, "awscli>=1.40,<2"], check=True)
+            (place / "ready").touch()
+    return place

@@ -16,7 +16,6 @@ import pytest
 from attrs import define
 
 from tests.aws.conftest import Aws
-from tests.conftest import IN_CI
 from tests.deploy.conftest import Planned
 from tests.deploy.processes import client, make_table
 from tests.deploy.terraform import DEPLOY, Resources, copy_of
@@ -93,12 +92,8 @@ def plan(planned: Planned) -> Resources:
 
 
 @pytest.fixture
-def make_script(moto: Aws, plan: Resources, bucket: str, tmp_path: Path) -> Callable[..., Script]:
+def make_script(moto: Aws, plan: Resources, bucket: str, aws_cli: Path, tmp_path: Path) -> Callable[..., Script]:
     """Makes the script's folder, and the queue and the definitions in moto; ``outputs``: others than planned."""
-    real = shutil.which("aws")
-    if real is None:
-        (pytest.fail if IN_CI else pytest.skip)("needs the AWS CLI")
-    assert real is not None
 
     def make(*, tools: tuple[Path, ...] = (COMMAND.parent,), **outputs: Any) -> Script:
         folder = copy_of(DEPLOY, tmp_path / "deploy") / "batch"
@@ -120,7 +115,7 @@ def make_script(moto: Aws, plan: Resources, bucket: str, tmp_path: Path) -> Call
             **moto.environment,
             "PATH": ":".join(map(str, [programs, *tools, *bare])),
             "HOME": str(tmp_path),
-            "REAL_AWS": real,
+            "REAL_AWS": str(aws_cli / "bin" / "aws"),
             "OUTPUTS": str(told),
             "ANSWERS": str(answers),
             "CALLS": str(tmp_path / "calls"),

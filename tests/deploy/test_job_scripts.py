@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ import pytest
 from attrs import define
 
 from tests.aws.conftest import Aws
-from tests.conftest import IN_CI
 from tests.deploy.processes import client
 from tests.deploy.terraform import DEPLOY, ROOT, TARGETS, Terraform, copy_of
 
@@ -219,17 +217,12 @@ class TestOfAllTargets:
 
 
 @pytest.fixture
-def ecs(make_job: MakeJob, terraform: Terraform, aws: Aws) -> Job:
+def ecs(make_job: MakeJob, terraform: Terraform, aws: Aws, aws_cli: Path) -> Job:
     """ECS's with a real Terraform (its provider keeps everything to itself) and the real AWS CLI, which asks moto."""
-    real = shutil.which("aws")
-    if real is None:
-        assert not IN_CI, "the AWS CLI is missing, and CI is set"
-        pytest.skip("needs the AWS CLI")
     job = make_job("ecs")
     job.program("terraform", f'{FAKE}exec "{terraform.binary}" "$@"\n')
-    # As it is on the user's own PATH: it may be a shell script that needs others there.
-    job.program("aws", f'{FAKE}PATH=$REAL_PATH exec "{real}" "$@"\n')
-    moto = {**aws.environment, "AWS_PAGER": "", "REAL_PATH": os.environ["PATH"]}
+    job.program("aws", f'{FAKE}exec "{aws_cli}/bin/aws" "$@"\n')
+    moto = {**aws.environment, "AWS_PAGER": ""}
     job.environment = {**terraform.environment, **job.environment, **moto}
     job.configure()
     return job
