@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -13,8 +12,10 @@ from attrs import asdict
 from rich.text import Text
 
 from csv2kafka.cli.console import Console
+from csv2kafka.cli.echo import echo_json
 from csv2kafka.cli.options import configured, loaded
-from csv2kafka.cli.redact import redacted, redacted_facts
+from csv2kafka.cli.printable import lines_of_it, printable
+from csv2kafka.cli.redact import redacted
 from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
 from csv2kafka.cli.suspicion import wrong_delimiter
@@ -56,8 +57,7 @@ async def check(config: RunConfig, *, as_json: bool) -> int:
     code = exit_code(found)
     with results():
         if as_json:
-            said = redacted_facts(facts(look.job, look.forecast, found))
-            click.echo(json.dumps(said, indent=2, ensure_ascii=False))
+            echo_json(facts(look.job, look.forecast, found))
         else:
             console.print(summary(found, code), markup=False)
     return code
@@ -92,13 +92,13 @@ def line(finding: Finding, *, marks: bool) -> Text:
     """``✓ topic orders: partition 0 of 1 …``, and below it what to do."""
     mark, style = MARKS[finding.status]
     begins = mark if marks else f"{WORDS[finding.status]:<7}"
-    message = redacted(_said_once(finding)).replace("\n", "\n    ")
+    message = printable(redacted(_said_once(finding))).replace("\n", "\n    ")
     unknown = finding.status == "not checked"
     what = (f"not checked: {message}", "dim") if unknown else (message, "")
-    text = Text.assemble((begins, style), f" {finding.name}: ", what)
+    text = Text.assemble((begins, style), f" {lines_of_it(finding.name)}: ", what)
     if finding.hint:
         text.append(f"\n    {'→' if marks else '->'} ", "cyan")
-        text.append(redacted(finding.hint))
+        text.append(lines_of_it(redacted(finding.hint)))
     return text
 
 

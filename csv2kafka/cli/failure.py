@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from csv2kafka.cli.printable import lines_of_it, printable
 from csv2kafka.cli.redact import redacted, redacted_facts
 from csv2kafka.cli.results import unwritable
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Stopped
@@ -59,7 +60,7 @@ def tell(error: BaseException, *, debug: bool = False) -> int:
     known = as_error(error)
     try:
         if debug:
-            sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+            sys.stderr.write(printable(redacted("".join(traceback.format_exception(error)))))
         _render(known)
     except (OSError, ValueError):
         pass  # nobody reads standard error any more: the exit code still says it
@@ -77,6 +78,6 @@ def _render(error: Csv2KafkaError) -> None:
     # soft_wrap: a message is cut into lines by the terminal, not by us, so that it can be searched for and copied.
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     for problem in problems:
-        console.print(Text.assemble((word, style), (redacted(problem).replace("\n", "\n  "), shade)))
+        console.print(Text.assemble((word, style), (printable(redacted(problem)).replace("\n", "\n  "), shade)))
     if error.hint:
-        console.print(Text.assemble(("  → ", "cyan"), redacted(error.hint)))
+        console.print(Text.assemble(("  → ", "cyan"), lines_of_it(redacted(error.hint))))

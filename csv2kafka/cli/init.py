@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from csv2kafka import registry
+from csv2kafka.cli.echo import echo
 from csv2kafka.cli.options import configured, loaded
 from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
@@ -28,7 +29,7 @@ def command(url: str | None, **flags: Any) -> int:
     told = run_until_signalled(lambda: made(config))
     with results():
         for line in told:
-            click.echo(line)
+            echo(line)
     return 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any
 
+from csv2kafka.cli.printable import lines_of_it
 from csv2kafka.cli.redact import redacted, redacted_facts
 
 _OWN = logging.getLogger("csv2kafka")
@@ -113,4 +114,4 @@ def _plain(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     at, level, message = said.pop("timestamp"), said.pop("level"), said.pop("event")
     more = "".join(f" {key}={value}" for key, value in said.items())
     trace = f"\n{event['exception']}" if "exception" in event else ""
-    return redacted(f"{at[11:19]}Z {level}: {message}{more}{trace}")
+    return lines_of_it(redacted(f"{at[11:19]}Z {level}: {message}{more}{trace}"))

@@ -1,7 +1,8 @@
 """``csv2kafka preview``: what the first rows become. Nothing is written anywhere, and no broker is asked.
 
 The values go to standard output, one a line, as their own bytes (behind the key and a tab where there is a key),
-so that they can be piped on; columns, refused rows and warnings go to standard error.
+so that they can be piped on; on a terminal what it would obey is shown as an escape, as ls does. Columns, refused rows
+and warnings go to standard error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define
 
+from csv2kafka.cli.echo import echo
 from csv2kafka.cli.options import configured, loaded
+from csv2kafka.cli.printable import printable_value
 from csv2kafka.cli.progress.outcome import counted
 from csv2kafka.cli.results import results
 from csv2kafka.cli.signals import run_until_signalled
@@ -88,7 +91,7 @@ class _Shown:
                 return
             if refusal is None:
                 self.rows += 1
-                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.write(f"{printable_value(line[:-1])}\n".encode() if sys.stdout.isatty() else line)
             else:
                 self.bad += 1
                 bad = item.records.bad[refusal]
@@ -114,4 +117,4 @@ def _in_order(records: Records) -> Iterator[tuple[bytes, int | None]]:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,7 +9,9 @@ from rich.text import Text
 
 from csv2kafka import registry
 from csv2kafka.cli.console import Console
+from csv2kafka.cli.echo import echo, echo_json
 from csv2kafka.cli.options import configured, loaded
+from csv2kafka.cli.printable import lines_of_it
 from csv2kafka.cli.progress.outcome import counted
 from csv2kafka.cli.redact import redacted, redacted_facts
 from csv2kafka.cli.results import results
@@ -29,7 +30,7 @@ def command(job: str | None, as_json: bool, **flags: Any) -> int:
     config = loaded(ConnectConfig, flags)
     place = where(config)
     if flags["bootstrap_servers"] and not config.checkpoints.startswith("kafka:"):
-        click.echo(f"-b is not used: the jobs of {place} are shown (--checkpoints kafka:// asks the brokers)", err=True)
+        echo(f"-b is not used: the jobs of {place} are shown (--checkpoints kafka:// asks the brokers)", err=True)
     found = run_until_signalled(lambda: jobs(config))
     if job is not None:
         found = [status for status in found if status.checkpoint.job == job]
@@ -37,9 +38,9 @@ def command(job: str | None, as_json: bool, **flags: Any) -> int:
             raise ConfigError(f"no job {job!r} in {place}", hint="csv2kafka status shows all of them")
     with results():
         if as_json:
-            click.echo(json.dumps([redacted_facts(facts(status)) for status in found], indent=2, ensure_ascii=False))
+            echo_json([facts(status) for status in found])
         elif not found:
-            click.echo(f"no jobs in {redacted(place)}", err=True)
+            echo(f"no jobs in {place}", err=True)
         else:
             # soft_wrap: a line is cut by the terminal, if at all, so that a name can be copied.
             console = Console(highlight=False, soft_wrap=True)
@@ -100,10 +101,12 @@ def state(status: JobStatus) -> str:
 def _lines(status: JobStatus) -> Text:
     """A job on three lines: its name, alone and whole; how far it is; where that is, and who works on it."""
     point = status.checkpoint
-    text = Text.assemble((point.job, "bold"), "\n  ", _state(status), f"  {counted(point.counts.rows, 'row')}")
+    text = Text.assemble(
+        (lines_of_it(point.job), "bold"), "\n  ", _state(status), f"  {counted(point.counts.rows, 'row')}"
+    )
     if point.counts.bad_rows:
         text.append(f", {point.counts.bad_rows:,} bad", "yellow")
-    text.append(f"  committed {local_time(point.at)}\n  {point.position.uri or 'no source yet'}")
+    text.append(f"  committed {local_time(point.at)}\n  {lines_of_it(point.position.uri) or 'no source yet'}")
     if point.position.uri:
         text.append(f", line {point.position.line:,}")
     if status.owner:
@@ -117,7 +120,7 @@ def _details(status: JobStatus) -> Text:
         if name == "settings":
             value = ", ".join(f"{key}={text}" for key, text in sorted(value.items()) if text)
         shown = f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
-        lines.append(Text.assemble((f"{name.replace('_', ' '):<16}", "bold"), shown))
+        lines.append(Text.assemble((f"{name.replace('_', ' '):<16}", "bold"), lines_of_it(shown)))
     return Text("\n").join(lines)
 
 
@@ -128,4 +131,4 @@ def _state(status: JobStatus) -> Text:
 
 def _holder(status: JobStatus) -> str:
     since = f", last heard {local_time(status.heartbeat)}" if status.heartbeat else ""
-    return f"{status.owner}{' (process gone)' if status.gone else ''}{since}"
+    return f"{lines_of_it(status.owner or '')}{' (process gone)' if status.gone else ''}{since}"

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from csv2kafka.cli.console import Console
+from csv2kafka.cli.printable import lines_of_it, printable
 from csv2kafka.cli.progress.lines import QuietDisplay
 from csv2kafka.cli.progress.outcome import outcome
 from csv2kafka.cli.progress.tally import clock_time, megabytes
@@ -52,7 +53,7 @@ class BarDisplay(QuietDisplay):
 
     def finished(self, report: Report) -> None:
         self.__exit__()
-        first, *more = map(redacted, outcome(report, self._words))
+        first, *more = (lines_of_it(redacted(line)) for line in outcome(report, self._words))
         with suppress(OSError, ValueError):
             self._console.print(Text.assemble(("✓ ", "bold green"), (first, "bold")), soft_wrap=True)
             for line in more:
@@ -63,7 +64,7 @@ class BarDisplay(QuietDisplay):
         """What stands on the terminal now."""
         tally = self._tally
         if not tally.job:
-            return Text.assemble(self._spin(), f" {self._doing()}")
+            return Text.assemble(self._spin(), f" {printable(self._doing())}")
         lines: list[RenderableType] = [self._bar(), self._numbers()]
         state = self._state()
         if state is not None:
@@ -84,7 +85,7 @@ class BarDisplay(QuietDisplay):
         if left is not None:
             size.append(f"  {clock_time(left)} left", "cyan")
         bar = ProgressBar(total=None if tally.share is None else 1.0, completed=tally.share or 0.0)
-        line.add_row(Text(redacted(tally.job), "bold", overflow="ellipsis"), bar, size)
+        line.add_row(Text(printable(redacted(tally.job)), "bold", overflow="ellipsis"), bar, size)
         return line
 
     def _numbers(self) -> Text:
@@ -107,11 +108,11 @@ class BarDisplay(QuietDisplay):
         if self._stopping:
             return Text.assemble(self._spin(), (" stopping; what is on the way is committed", "yellow"))
         if tally.waiting is not None:
-            wait = f" waiting: {redacted(tally.waiting.reason)}"
+            wait = f" waiting: {printable(redacted(tally.waiting.reason))}"
             again = f"; again in {tally.wait_left():.0f} s" if tally.wait_left() else "; trying again"
             return Text.assemble(self._spin(), (wait, "yellow"), (again, "dim"))
         if not tally.moving:
-            return Text.assemble(self._spin(), f" {self._doing()}")
+            return Text.assemble(self._spin(), f" {printable(self._doing())}")
         return None
 
     def _spin(self) -> Text:

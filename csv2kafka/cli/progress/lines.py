@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from csv2kafka.cli.echo import as_json
 from csv2kafka.cli.failure import error_facts, tell
+from csv2kafka.cli.printable import lines_of_it
 from csv2kafka.cli.progress.outcome import counted, outcome
 from csv2kafka.cli.progress.tally import Tally, clock_time, megabytes
 from csv2kafka.cli.progress.words import Words
-from csv2kafka.cli.redact import redacted, redacted_facts
+from csv2kafka.cli.redact import redacted
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.model import (
     Committed,
@@ -112,7 +113,7 @@ class PlainDisplay(QuietDisplay):
             self._write(f"{doing} … ({self._clock() - self._begun:.0f} s)")
 
     def _write(self, line: str) -> None:
-        super()._write(redacted(line))
+        super()._write(lines_of_it(redacted(line)))
 
     def stopping(self) -> None:
         self._write("stopping; what is on the way is committed")
@@ -162,7 +163,7 @@ class JsonDisplay(QuietDisplay):
     def _tell(self, **facts: Any) -> None:
         event = facts.pop("event")
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._write(json.dumps({"event": event, "at": at, **redacted_facts(facts)}, ensure_ascii=False))
+        self._write(as_json({"event": event, "at": at, **facts}))
 
 
 def progress_line(tally: Tally) -> str:
