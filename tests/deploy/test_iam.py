@@ -304,6 +304,15 @@ def test_what_aws_does_for_the_job_it_may(applied: Planned, role: tuple[str, str
     assert [call for call in NEEDED[role] if not rights.allow(call.action, call.resource, dict(call.context))] == []
 
 
+@pytest.mark.parametrize(("said", "may"), [("YES", True), ("1", True), ("off", False)])
+def test_it_may_make_its_topic_where_it_is_told_to(planned: Planned, said: str, may: bool) -> None:
+    """In any of the words that csv2kafka takes for yes. The checkpoint topic it may always make."""
+    told = {**EVERYTHING, "customer_managed_key": False, "environment": {"CSV2KAFKA_CREATE_TOPIC": said}}
+    rights = Rights(planned("modules/common", target="ecs", **told).rendered("aws_iam_policy.job")["Statement"])
+    assert rights.allow("kafka-cluster:CreateTopic", of_cluster("topic", "csv2kafka-checkpoints"))
+    assert rights.allow("kafka-cluster:CreateTopic", of_cluster("topic", "orders")) == may
+
+
 class TestJob:
     @pytest.mark.broker
     @pytest.mark.parametrize("case", ["", "versions"])

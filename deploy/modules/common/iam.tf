@@ -13,7 +13,7 @@ locals {
   of_ids    = local.iam ? replace(var.msk_cluster_arn, ":cluster/", ":transactional-id/") : ""
   topics    = distinct(compact(concat([var.topic], var.more_topics)))
   rest      = distinct(compact([var.dead_letter_topic, var.completion_topic]))
-  makes_all = lookup(var.environment, "CSV2KAFKA_CREATE_TOPIC", "") == "true"
+  makes_all = contains(["1", "true", "yes", "on"], lower(lookup(var.environment, "CSV2KAFKA_CREATE_TOPIC", "")))
 
   secrets    = [for arn in var.secret_arns : arn if strcontains(arn, ":secretsmanager:")]
   parameters = [for arn in var.secret_arns : arn if strcontains(arn, ":ssm:")]
