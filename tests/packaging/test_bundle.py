@@ -35,7 +35,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source tree alone. What cargo makes stays with the checkout, so that the next time is quick."""
+    """The source tree alone. What cargo makes stays with the checkout, so that the next time is quicker."""
     skipped = shutil.ignore_patterns(".*", "target", "build", "dist", "*.so", "*.egg-info", "__pycache__", "tests")
     place = tmp_path_factory.mktemp("tree") / "source"
     shutil.copytree(ROOT, place, ignore=skipped)
