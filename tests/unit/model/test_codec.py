@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 
@@ -58,7 +59,68 @@ def test_a_manifest_comes_back_as_it_was() -> None:
 
 def test_a_field_that_a_later_version_adds_is_passed_over() -> None:
     later = {**json.loads(to_json(FULL)), "added": 1}
-    assert checkpoint_from_json(json.dumps(later), where="here") == FULL
+    assert checkpoint_from_json(summed(later), where="here") == FULL
+
+
+def summed(raw: dict[str, object]) -> bytes:
+    """As a version that knows these fields writes them."""
+    raw = {name: value for name, value in raw.items() if name != "sum"}
+    text = json.dumps(raw, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps({**raw, "sum": hashlib.sha256(text.encode()).hexdigest()[:16]}).encode()
+
+
+def test_what_an_earlier_version_wrote_has_no_sum() -> None:
+    raw = json.loads(to_json(FULL))
+    assert checkpoint_from_json(summed(raw), where="here") == FULL
+    del raw["sum"]
+    assert checkpoint_from_json(json.dumps(raw), where="here") == FULL
+
+
+def test_each_bit_that_changes_is_seen() -> None:
+    """Or it changes nothing: in the name of the sum itself, or a letter of a number's own in JSON."""
+    data = to_json(FULL)
+    refused = 0
+    for at in range(len(data)):
+        for bit in range(8):
+            changed = bytearray(data)
+            changed[at] ^= 1 << bit
+            try:
+                assert checkpoint_from_json(bytes(changed), where="here") == FULL
+            except StateContradiction:
+                refused += 1
+    assert refused > 7.5 * len(data)
+
+
+def test_what_is_cut_off_or_doubled_is_refused() -> None:
+    data = to_json(FULL)
+    for size in range(len(data)):
+        with pytest.raises(StateContradiction):
+            checkpoint_from_json(data[:size], where="here")
+    with pytest.raises(StateContradiction):
+        checkpoint_from_json(data * 2, where="here")
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 63, 1 << 64])
+def test_what_no_run_has_written_is_refused(number: int) -> None:
+    raw = json.loads(to_json(FULL))
+    places = [(raw["counts"], "rows"), (raw["position"], "offset"), (raw["sink"]["offsets"], "data")]
+    places += [(raw["position"]["resume"], "skip"), (raw["position"], "line"), (raw, "generation")]
+    for table, name in places:
+        before, table[name] = table[name], number
+        with pytest.raises(StateContradiction, match="says what cannot be"):
+            checkpoint_from_json(summed(raw), where="here")
+        table[name] = before
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "9" * 5000, "[" * 100_000, '"\\ud800"'])
+def test_what_json_readers_stumble_over_is_refused(text: str) -> None:
+    for place in ('"generation":2', '"job":"orders-ü"', '"rows":3'):
+        data = to_json(FULL).decode()
+        assert place in data
+        with pytest.raises(StateContradiction):
+            checkpoint_from_json(data.replace(place, f"{place.partition(':')[0]}:{text}"), where="here")
+    with pytest.raises(StateContradiction):
+        manifest_from_json(f'{{"objects":[["a",{text},"v"]]}}', where="here")
 
 
 @pytest.mark.parametrize("found", [0, 2, "1", None])
