@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import itertools
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -68,7 +70,14 @@ class Actor:
 
     def may_run(self, handle: asyncio.Handle) -> bool:
         """Whether this callback runs now; if not, it is kept."""
-        if not self.asleep and self.step() and not self.asleep:
+        if self.asleep or self.dead:
+            self._parked.append(handle)
+            return False
+        self.steps += 1
+        if self.steps not in self.at_step:
+            return True
+        self.steps -= 1
+        if self.step() and not self.asleep:
             return True
         self._parked.append(handle)
         return False
@@ -90,12 +99,13 @@ class Actor:
 class ActorLoop(asyncio.BaseEventLoop):
     """Time passes only when nobody has anything to do. Threads run inline: a schedule is the same each time."""
 
-    _ready: Any
-    _scheduled: list[asyncio.TimerHandle]
+    _ready: deque[asyncio.Handle]
 
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []  # those of one time in the order they were made
+        self._made = itertools.count()
         self._steps = 0
         self.failures: list[str] = []  # of callbacks that are no process's: the world itself is wrong
         self.set_task_factory(self._make_task)
@@ -103,6 +113,25 @@ class ActorLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self._now
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._made), timer))
+        return timer
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._now + delay, callback, *args, context=context)
 
     def put_back(self, handles: list[asyncio.Handle]) -> None:
         """Before everything else that is ready."""
@@ -123,7 +152,7 @@ class ActorLoop(asyncio.BaseEventLoop):
             return self.run_until_complete(main)
         finally:
             self._ready.clear()
-            self._scheduled.clear()
+            self._timers.clear()
             self.close()
 
     def _complain(self, _: Any, context: dict[str, Any]) -> None:
@@ -139,28 +168,25 @@ class ActorLoop(asyncio.BaseEventLoop):
         return task
 
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
+        ready, timers, pop = self._ready, self._timers, heapq.heappop
+        while timers and timers[0][2]._cancelled:
+            pop(timers)
         if not ready:
-            if not scheduled:
+            if not timers:
                 raise Endless("everybody waits for something that has no bound")
-            self._now = max(self._now, scheduled[0].when())
+            self._now = max(self._now, timers[0][0])
         until = self._now + 1e-9
-        while scheduled and scheduled[0].when() <= until:
-            timer = heapq.heappop(scheduled)
-            timer._scheduled = False  # type: ignore[attr-defined]
-            ready.append(timer)
+        while timers and timers[0][0] <= until:
+            ready.append(pop(timers)[2])
         for _ in range(len(ready)):
             if not ready:
                 break
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            actor = handle._context.get(ACTOR)
-            if actor is not None and not actor.may_run(handle):
-                continue
-            handle._run()
+            actor = handle._context.get(ACTOR)  # type: ignore[attr-defined]
+            if actor is None or actor.may_run(handle):
+                handle._run()
         self._steps += 1
         if self._steps > MOST_STEPS:
             raise Endless("no end of steps")

@@ -260,6 +260,7 @@ class Cluster:
     away: Callable[[], float] = lambda: 0.0
     watch: Callable[[TopicPartition, Stored], None] = lambda _, __: None
     decided: Callable[[str, Producer, bool], None] = lambda _, __, ___: None
+    noted: Callable[[str], None] = lambda _: None  # what is rare, for counting
     first_epoch: int = 0
     marker_delay: Callable[[TopicPartition], float] = lambda _: 0.003
     verifies: bool = False
@@ -381,6 +382,7 @@ class Cluster:
         if (wait := self.away()) > 0:
             self.later(wait, lambda: self._time_out(known, began))
         elif known.state == "ongoing" and known.began == began:
+            self.noted("a transaction timed out")
             self._fence(known)
             self._end(known, commit=False)
 
@@ -396,6 +398,7 @@ class Cluster:
             known.coordinator += 1
             if known.state in ("committing", "aborting"):
                 commit = known.state == "committing"
+                self.noted("a transaction is ended by a second coordinator")
                 self.later(seconds, lambda known=known, commit=commit: self._write_markers(known, commit=commit))  # type: ignore[misc]
 
     def _id_of(self, known: Transaction) -> str:
@@ -412,7 +415,8 @@ class Cluster:
             if current and (wait := self.away()) > 0:
                 self.later(wait, lambda: mark(partition))
                 return
-            self.log(partition).mark(producer, commit=commit)
+            if partition.topic in self.topics:  # one that was deleted has nothing to be marked
+                self.log(partition).mark(producer, commit=commit)
             if current:
                 known.unmarked.discard(partition)
                 if not known.unmarked:

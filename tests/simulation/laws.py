@@ -183,6 +183,10 @@ class Laws:
     def _claimed(self, claim: dict[str, Any], producer: Producer) -> None:
         if (claim["producer_id"], claim["producer_epoch"]) != (producer.producer_id, producer.epoch):
             self.broken(f"a claim names producer {claim['producer_id']}, and {producer} committed it")
+        if any(each != producer.producer_id for each in self.cluster.log(self.checkpoints).open):
+            self.cluster.noted("a claim is hidden by another job's transaction")
+        if self.claims and self.claims[-1][0] != claim["run_id"]:
+            self.cluster.noted("a claim behind another run's")
         self.claims.append((claim["run_id"], producer.producer_id, producer.epoch))
 
     def _committed(self, made: dict[str, Any], producer: Producer, *, rows: int, bad: int, claims: bool) -> None:

@@ -182,7 +182,9 @@ def _schedule(d: Drawn, seed: int, delivery: str | None) -> Schedule:
         happenings=() if loss else tuple(_happening(d, delivery) for _ in range(d.number(0, 2 * stormy))),
         failing=tuple(d.number(1, 12) for _ in range(d.of((0, 0, 0, 1, 2)))),
         changes_at=d.moment(20.0) if restartless and loss is None and d.chance(4) else None,
-        markers=tuple(d.of((0.003, 0.003, 0.05, 2.0, 20.0)) for _ in range(d.number(1, 4))) if stormy else (0.003,),
+        markers=tuple(d.of((0.003, 0.003, 0.003, 0.05, 0.05, 2.0, 2.0, 20.0)) for _ in range(d.number(1, 4)))
+        if stormy
+        else (0.003,),
         verifies=d.chance(50),
         first_epoch=d.of((0,) * 9 + (32760,)),
         loss=loss,

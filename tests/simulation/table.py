@@ -37,6 +37,7 @@ class Table:
     aims: Callable[[], StoreAim | None]
     saved: Callable[[str], None]
     told: Callable[[str, str], None]
+    noted: Callable[[str], None] = lambda _: None
     items: dict[str, dict[str, Mapping[str, Any]]] = field(factory=dict)
     away_until: float = 0.0
     context: contextvars.Context = field(factory=contextvars.copy_context)
@@ -55,6 +56,8 @@ class Table:
         item = self.items.setdefault(key, {})
         if not all(_holds(part.split(), item, {**changes, **given}) for part in condition.split(" AND ")):
             return False, dict(item)
+        if "owner" in changes and "owner" in item:
+            self.noted("a silent lease is taken over")
         item.update(changes)
         for name in remove:
             item.pop(name, None)

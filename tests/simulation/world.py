@@ -88,6 +88,7 @@ class World:
         )
         self.leaders = MovingLeaders(self)
         cluster.marker_delay = self._marker_delay
+        cluster.noted = self.cover
         cluster.away = lambda: self.leaders.away_until - self.now()
         self.net = Network(cluster=cluster, faults=self._fault_of, leaders=self.leaders, told=self._network_told)
         self.laws = Laws(
@@ -169,6 +170,7 @@ class World:
                 aims=self._store_aim,
                 saved=self.saved,
                 told=self.tell,
+                noted=self.cover,
                 context=self.net.context,
             )
         return self.tables[number]
@@ -255,7 +257,7 @@ class World:
         if self.schedule.delivery == "at-least-once":
             behind = self.net.cluster.log(DATA).end - checkpoint.sink.offsets.get("data", 0)
             if behind > 0 and not checkpoint.complete:
-                self.cover("rows stand behind the checkpoint")
+                self.cover("rows stand behind the checkpoint already")
 
     def _ends(self, process: Process, how: str) -> None:
         if process.ended is None:
