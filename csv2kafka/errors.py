@@ -8,7 +8,7 @@
     ├── DataError                      65          no     the input is at fault
     │   ├── BadRow                     65          no     a row was refused under ``on_bad_row=fail``
     │   ├── SourceChanged              65          no     an object is no longer the version the job began with
-    │   └── Difference                 65          no     verify found that topic and CSV are not equal
+    │   └── Difference                 65          no     topic and CSV are not equal, or a receipt was changed
     ├── Unreachable                    69          no     gave up waiting on something
     ├── Doubt                          69         yes     it is not known whether the last thing took effect
     │   └── NotReachable               69         yes     nothing answered at all
@@ -88,7 +88,7 @@ class SourceChanged(DataError):
 
 
 class Difference(DataError):
-    """Verify found the first place where the topic does not hold what the CSV says."""
+    """The topic does not hold what the CSV says; or a receipt of that was changed after it was written."""
 
 
 class Unreachable(Csv2KafkaError):

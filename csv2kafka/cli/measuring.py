@@ -7,7 +7,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from csv2kafka.cli import log
-from csv2kafka.cli.report_file import refuse_taken, taken_by
+from csv2kafka.cli.report_file import taken_by
+from csv2kafka.cli.result_file import refuse_taken
 from csv2kafka.config import RunConfig, options
 from csv2kafka.errors import ConfigError
 from csv2kafka.model import Event

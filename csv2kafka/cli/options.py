@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import click
 
 from csv2kafka.cli import redact
+from csv2kafka.cli.echo import echo
 from csv2kafka.config import GROUPS, PREFIX, CommonConfig, Option, RunConfig, load, options, unknown_variables
+from csv2kafka.config.layer import Layer
 from csv2kafka.errors import ConfigError
 
 C = TypeVar("C", bound=CommonConfig)
@@ -83,9 +85,9 @@ def config_file(flags: Mapping[str, Any]) -> Path | None:
     return file if isinstance(file, Path) else None
 
 
-def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
+def loaded(cls: type[C], flags: Mapping[str, Any], assumed: Layer | None = None) -> C:
     """The configuration of ``cls`` from the flags given, the environment and the file. References to secrets are looked
-    up, and logging is set up as it says.
+    up, and logging is set up as it says. ``assumed``: what counts where none of them says anything.
 
     Variables that nothing reads are warned of on standard error, also where the configuration is wrong: most
     likely because of them.
@@ -93,7 +95,9 @@ def loaded(cls: type[C], flags: Mapping[str, Any]) -> C:
     given = {name: _given(value) for name, value in flags.items() if name != CONFIG_FLAG}
     warn = _warn
     try:
-        config = load(cls, flags=given, environ=os.environ, file=_config(flags), read=_read, resolve=_resolve)
+        config = load(
+            cls, flags=given, environ=os.environ, file=_config(flags), read=_read, resolve=_resolve, assumed=assumed
+        )
         redact.hide_given(config)
         from csv2kafka.cli import log
 
@@ -134,7 +138,7 @@ def _resolve(references: Collection[str]) -> Mapping[str, str | ConfigError]:
 
 
 def _warn(text: str) -> None:
-    click.echo(f"warning: {text}", err=True)
+    echo(f"warning: {text}", err=True)
 
 
 def _given(value: Any) -> Any:

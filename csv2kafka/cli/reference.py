@@ -32,8 +32,8 @@ EXIT_CODES = {
     ),
     65: (
         "the data",
-        "A bad row under `--on-bad-row fail`, a source that is no longer the version the job began with, or a "
-        "difference that verify found. Everything before it is committed.",
+        "A bad row under `--on-bad-row fail`, a source that is no longer the version the job began with, a difference "
+        "that verify found, or a receipt that no longer holds. Everything before it is committed.",
     ),
     69: (
         "not reachable",
@@ -102,8 +102,8 @@ def commands_page() -> str:
         "",
         *_table(("command", "what it does"), ([f"[`{name}`](#{name})", what] for name, (_, what) in COMMANDS.items())),
         "",
-        "Exit codes: [errors.md](errors.md). What `--report`, `--progress json`, `status --json` and `verify --json` "
-        "give: [report.md](report.md).",
+        "Exit codes: [errors.md](errors.md). What `--report`, `--progress json`, `status --json`, `verify --json` and "
+        "`--proof` give: [report.md](report.md).",
     ]
     taken: dict[str, list[str]] = {}
     with click.Context(group, info_name="csv2kafka") as above:

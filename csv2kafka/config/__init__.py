@@ -10,11 +10,12 @@ from csv2kafka.config.connecting import ConnectConfig
 from csv2kafka.config.layers import load, unknown_variables
 from csv2kafka.config.option import PREFIX, Option, options
 from csv2kafka.config.reading import ReadConfig
-from csv2kafka.config.run import RunConfig
+from csv2kafka.config.run import CheckConfig, RunConfig
 
 __all__ = [
     "GROUPS",
     "PREFIX",
+    "CheckConfig",
     "CommonConfig",
     "ConnectConfig",
     "Option",

@@ -36,10 +36,12 @@ def load(
     file: Path | str | None = None,
     read: Read | None = None,
     resolve: Resolve | None = None,
+    assumed: Layer | None = None,
 ) -> C:
     """A ``cls`` from its layers, the strongest first. ``flags``: raw values by field name, None: not given.
     ``read``: reads a ``file`` that is an ``s3://`` URL (``csv2kafka.sources.small_object.read``). ``resolve``: looks
-    up references to secrets (``csv2kafka.aws.secrets.resolve``). Without them such are refused.
+    up references to secrets (``csv2kafka.aws.secrets.resolve``). Without them such are refused. ``assumed``: a layer
+    below all others, whose destination no other sets aside.
 
     Raises ConfigError with every problem of every layer; of a file that cannot be read, with that alone. Unreachable
     where references or the file could not be looked up.
@@ -56,10 +58,11 @@ def load(
             problems += children.problems(layers[1], chosen)
             layers += [] if chosen is None else [children.tables[chosen]]
         layers.append(shared)
-    if children is None and "sources" in options(cls):
+    if children is None and "sources" in options(cls) and assumed is None:
         same = array.same_for_all(environ, given.values, "" if file is None else str(file))
         problems += [same] if same else []
     settle_destination(layers)
+    layers += [] if assumed is None else [assumed]
 
     raw: dict[str, Any] = {}
     origins: dict[str, str] = {}

@@ -214,6 +214,15 @@ class RunConfig(ReadConfig, ConnectConfig):
         yield from super().contradictions(values)
 
 
+@frozen(kw_only=True, slots=False)
+class CheckConfig(RunConfig):
+    """What is given beside a receipt, which says source, destination and settings itself: nothing of it is needed."""
+
+    @classmethod
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[Contradiction]:
+        yield from super(RunConfig, cls).contradictions(values)
+
+
 def _destination(values: Mapping[str, Any]) -> Iterator[Contradiction]:
     """Kafka (servers and topic) or a file: one of the two, and all of it."""
     said = options(RunConfig)

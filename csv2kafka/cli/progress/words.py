@@ -47,3 +47,8 @@ def verify_words(config: RunConfig) -> Words:
     if config.output is not None:
         return Words(opening=f"opening {config.output}")
     return Words(opening=f"connecting to {config.bootstrap_servers}")
+
+
+def check_words(destination: str) -> Words:
+    """Those of a receipt that is checked."""
+    return Words(opening=f"looking at the source, or opening {destination}")
