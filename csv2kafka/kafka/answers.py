@@ -1,15 +1,20 @@
-"""What an error code in a broker's answer means for a session: ask again, ask who owns the job, doubt, or stop.
+"""What a broker's answer means for a session, above all its error code: ask again, ask who owns the job, doubt, stop.
 
-``refusal`` is the one place where codes become exceptions. What is not in its tables is a doubt.
+``refusal`` is the one place where codes become exceptions. What is not in its tables is a doubt, as is an answer about
+something else than was asked (``sole``, ``of_partition``).
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from csv2kafka.errors import ConfigError, Csv2KafkaError, NotAuthorized
-from csv2kafka.kafka.port import BrokerError, Fenced, NothingDone, OffsetOutOfRange
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, NotAuthorized
+from csv2kafka.kafka.port import BrokerError, Fenced, NothingDone, OffsetOutOfRange, TopicPartition
+from csv2kafka.kafka.wire import Request
+
+T = TypeVar("T")
 
 
 class Code(enum.IntEnum):
@@ -180,3 +185,24 @@ def code_name(code: int) -> str:
     if 0 <= code < len(NAMES):
         return NAMES[code]
     return "UNKNOWN_SERVER_ERROR" if code == -1 else "UNKNOWN_ERROR"
+
+
+def sole(entries: Sequence[T] | None, request: Request | type[Request]) -> T:
+    """What an answer says of the one thing that was asked about; Doubt if it is not about one."""
+    if entries is None or len(entries) != 1:
+        raise Doubt(f"{request.NAME}: asked about one thing, the broker's answer is about {len(entries or ())}")
+    return entries[0]
+
+
+def of_partition(
+    target: TopicPartition,
+    topics: Sequence[tuple[str, Sequence[T] | None]] | None,
+    request: Request | type[Request],
+) -> T:
+    """The same of the one partition; Doubt also if it is about another."""
+    topic, entries = sole(topics, request)
+    entry = sole(entries, request)
+    about: Any = entry
+    if (topic, about[0]) != (target.topic, target.partition):
+        raise Doubt(f"{request.NAME}: asked about {target}, the broker's answer is about {topic}-{about[0]}")
+    return entry

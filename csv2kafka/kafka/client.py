@@ -18,7 +18,7 @@ from typing_extensions import Buffer
 
 from csv2kafka.errors import ConfigError, Doubt, NotReachable, TopicMissing
 from csv2kafka.kafka import wire
-from csv2kafka.kafka.answers import Code, refusal
+from csv2kafka.kafka.answers import Code, of_partition, refusal, sole
 from csv2kafka.kafka.connection import Connection, close_all
 from csv2kafka.kafka.fetched import mark_aborted, split
 from csv2kafka.kafka.port import (
@@ -137,7 +137,7 @@ class _Client:
         return TopicFacts(
             name=name,
             topic_id=topic_id.hex() if any(topic_id) else "",
-            partitions={partition: len(replicas) for _, partition, _, _, replicas, *_ in partitions},
+            partitions={partition: len(replicas or ()) for _, partition, _, _, replicas, *_ in partitions},
             config=await self._topic_config(name),
             operations=_operations(operations),
         )
@@ -151,7 +151,7 @@ class _Client:
             [(name, partitions, DEFAULT_REPLICATION, [], list(config.items()))], self._broker_timeout_ms, only_try
         )
         answer = await connection.ask(request, wire.CreateTopicsResponse)
-        ((_, code, message),) = answer.topics
+        _, code, message = sole(answer.topics, request)
         if code not in (Code.NONE, Code.TOPIC_ALREADY_EXISTS):
             raise refusal(request.NAME, f"topic {name}", code, message)
         if not only_try:
@@ -180,10 +180,12 @@ class _Client:
             transactional_id, producer.producer_id, producer.epoch, list(by_topic.items())
         )
         answer = await connection.ask(request, wire.AddPartitionsToTxnResponse)
-        codes = {f"{topic}-{at}": code for topic, entries in answer.topics for at, code in entries if code}
+        codes = {f"{topic}-{at}": code for topic, entries in answer.topics or () for at, code in entries or ()}
         # What went wrong for one partition is said of it; of the others, that they were not attempted.
         for subject, code in sorted(codes.items(), key=lambda entry: entry[1] == Code.OPERATION_NOT_ATTEMPTED):
             _check(request, f"{_transactional(transactional_id)}, {subject}", code)
+        if missing := {str(target) for target in partitions} - codes.keys():
+            raise Doubt(f"{request.NAME}: the broker's answer says nothing of {', '.join(sorted(missing))}")
 
     async def produce(self, target: TopicPartition, batch: Buffer, *, transactional_id: str | None) -> int:
         size = memoryview(batch).nbytes
@@ -197,8 +199,8 @@ class _Client:
             connection = await self._connected(leader, _Role.LEADER)
             posted = connection.post(request, batch)
         answer = await connection.answer(posted, wire.ProduceResponse)
-        ((_, ((_, code, base_offset, _, _, record_errors, message),)),) = answer.topics
-        details = [message, *(text for _, text in record_errors)]
+        _, code, base_offset, _, _, record_errors, message = of_partition(target, answer.topics, request)
+        details = [message, *(text for _, text in record_errors or ())]
         _check(request, str(target), code, "; ".join(text for text in details if text))
         return base_offset
 
@@ -223,7 +225,7 @@ class _Client:
         offsets = []
         for question in posted:
             answer = await connection.answer(question, wire.ListOffsetsResponse)
-            ((_, ((_, code, _, offset),)),) = answer.topics
+            _, code, _, offset = of_partition(target, answer.topics, wire.ListOffsetsRequest)
             _check(wire.ListOffsetsRequest, str(target), code)
             offsets.append(offset)
         start, stable, end = offsets
@@ -241,7 +243,7 @@ class _Client:
         )
         answer = await connection.ask(request, wire.FetchResponse)
         _check(request, str(target), answer.error_code)
-        ((_, ((_, code, end, stable, start, aborted, _, records),)),) = answer.topics
+        _, code, end, stable, start, aborted, _, records = of_partition(target, answer.topics, request)
         _check(request, f"{target}, offset {offset}", code)
         batches = split(records or b"", target)
         if isolation is Isolation.READ_COMMITTED:
@@ -259,29 +261,33 @@ class _Client:
     async def _metadata(self, *topics: str) -> wire.MetadataResponse:
         request = wire.MetadataRequest.about(*topics, operations=bool(topics))
         answer = await self._bootstrapped().ask(request, wire.MetadataResponse)
-        self._addresses.update({node: (host, port) for node, host, port, *_ in answer.brokers})
+        self._addresses.update({node: (host, port) for node, host, port, *_ in answer.brokers or ()})
         self._cluster_id = answer.cluster_id or ""
         self._controller = answer.controller_id
         return answer
 
     async def _topic_metadata(self, name: str) -> Any:
         """The topic's entry, None if there is no such topic."""
-        (topic,) = (await self._metadata(name)).topics
-        code = topic[0]
+        topic = sole((await self._metadata(name)).topics, wire.MetadataRequest)
+        code, partitions = topic[0], topic[4]
         if code == Code.UNKNOWN_TOPIC_OR_PARTITION:
             return None
         if code != Code.LEADER_NOT_AVAILABLE:
             _check(wire.MetadataRequest, f"topic {name}", code)
+        if topic[1] != name or partitions is None:
+            raise Doubt(
+                f"{wire.MetadataRequest.NAME}: asked about topic {name}, the broker's answer is about {topic[1]}"
+            )
         return topic
 
     async def _topic_config(self, name: str) -> Mapping[str, str]:
         request = wire.DescribeConfigsRequest([(wire.TOPIC_RESOURCE, name, None)], False)
         answer = await self._bootstrapped().ask(request, wire.DescribeConfigsResponse)
-        ((code, message, _, _, entries),) = answer.results
+        code, message, _, _, entries = sole(answer.results, request)
         if code in (Code.TOPIC_AUTHORIZATION_FAILED, Code.CLUSTER_AUTHORIZATION_FAILED):
             return {}
         _check(request, f"topic {name}", code, message)
-        return {key: value for key, value, *_ in entries if value is not None}
+        return {key: value for key, value, *_ in entries or () if value is not None}
 
     async def _until_usable(self, name: str) -> None:
         """Wait until each partition of the new topic has a leader, and that node knows it too: the cluster names
@@ -341,6 +347,8 @@ class _Client:
             if node not in self._addresses:
                 raise Doubt(f"node {node}, the {role.value}, is not known to the broker that was asked")
             host, port = self._addresses[node]
+            if not host:
+                raise Doubt(f"the cluster names no address of the {role.value}, node {node}")
             try:
                 connection = await Connection.open(host, port, self._settings)
             except Doubt as error:

@@ -16,6 +16,7 @@ import math
 import random
 import socket
 import struct
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -38,6 +39,9 @@ from csv2kafka.kafka.wire import (
 
 R = TypeVar("R", bound=Response)
 
+LARGEST_ANSWER_BYTES = (
+    257 << 20
+)  # a batch of more could not be unpacked, and what a broker says is not to fill the memory
 SEND_BUFFER_BYTES = 1 << 20  # about a batch: fewer wake-ups of the loop for each
 CLOSE_SECONDS = 1.0
 LONGEST_THROTTLE_MS = 60_000  # what is held back for longer is late: transactions do not live much longer
@@ -52,7 +56,9 @@ _HEARD = b"\x01"
 _SIZE = struct.Struct(">i")
 # What opening a connection, or an answer on it, fails with when it is not a mistake in the program. ValueError:
 # a SCRAM server that does not know the password either.
-_FAILURES = (KafkaError, OSError, EOFError, TimeoutError, ValueError)
+_FAILURES = (KafkaError, OSError, EOFError, TimeoutError, ValueError, OverflowError)
+# What reading an answer that makes no sense comes to in aiokafka's own hands.
+_NONSENSE = (AssertionError, LookupError, TypeError, ValueError)
 
 
 class Answer:
@@ -114,7 +120,7 @@ class Connection(AIOKafkaConnection):
         try:
             async with asyncio.timeout(settings.connect_seconds):
                 await connection.connect()  # type: ignore[no-untyped-call]
-        except (*_FAILURES, Doubt) as error:
+        except (*_FAILURES, *_NONSENSE, Doubt) as error:
             address, secured = connection.address, settings.security
             final = refused_handshake(error, address, secured)
             if final is None and isinstance(error, Doubt):
@@ -215,6 +221,23 @@ class Connection(AIOKafkaConnection):
             self._writer.write(body)
         self._requests.append((number, held.request, held.future))
 
+    @staticmethod
+    async def _read(self_ref: weakref.ref[Connection]) -> None:
+        """aiokafka's own, with a bound. The connection is not held while an answer is awaited: nobody may want it."""
+        connection = self_ref()
+        reader = None if connection is None else connection._reader
+        del connection
+        while reader is not None:
+            (size,) = _SIZE.unpack(await reader.readexactly(_SIZE.size))
+            if not 0 <= size <= LARGEST_ANSWER_BYTES:
+                raise ValueError(f"expected an answer of at most {LARGEST_ANSWER_BYTES:,} bytes, found {size:,}")
+            frame = await reader.readexactly(size)
+            connection = self_ref()
+            if connection is None:
+                return
+            connection._handle_frame(frame)  # type: ignore[no-untyped-call]
+            del connection
+
     async def _do_sasl_handshake(self) -> None:
         """Log in: ``connect`` calls it behind the look-up of versions. aiokafka's own forgets how long it lasts."""
         steps = self._authenticator()
@@ -223,7 +246,9 @@ class Connection(AIOKafkaConnection):
         sent_at = self._loop.time()
         handshake = await self._say(SaslHandshakeRequest(self._sasl_mechanism), SaslHandshakeResponse)
         if handshake.error_code:
-            raise for_code(handshake.error_code)(f"it takes {', '.join(handshake.mechanisms) or 'none'}")
+            raise for_code(handshake.error_code)(
+                f"it takes {', '.join(map(str, handshake.mechanisms or ())) or 'none'}"
+            )
         lifetime_ms = 0
         while step is not None:
             payload, _ = step
@@ -232,7 +257,7 @@ class Connection(AIOKafkaConnection):
             if said.error_code:
                 raise for_code(said.error_code)(said.error_message)
             lifetime_ms = said.session_lifetime_ms
-            step = await steps.step(said.auth_bytes)
+            step = await self._next_step(steps, said.auth_bytes)
             if step is None and self._sasl_mechanism == "OAUTHBEARER" and said.auth_bytes:
                 step = _HEARD, True
         self._logged_in(sent_at, lifetime_ms / 1000)
@@ -248,6 +273,16 @@ class Connection(AIOKafkaConnection):
             told = f"nothing came in {self._seconds:g} s" if isinstance(error, TimeoutError) else repr(error)
             raise Doubt(
                 f"{self.address}: SASL {self._sasl_mechanism}: no credentials to log in with: {told}"
+            ) from error
+
+    async def _next_step(self, steps: Any, said: bytes | None) -> Any:
+        try:
+            return await steps.step(said or b"")
+        except ValueError:
+            raise
+        except _NONSENSE as error:
+            raise Doubt(
+                f"{self.address}: SASL {self._sasl_mechanism}: what the broker said is no part of logging in: {error!r}"
             ) from error
 
     def _authenticator(self) -> Any:

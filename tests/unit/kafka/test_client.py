@@ -168,10 +168,38 @@ async def test_of_several_partitions_the_one_that_is_at_fault_is_named(cluster: 
 
 
 async def test_partitions_are_added_in_one_request(cluster: Cluster, broker: Broker) -> None:
-    cluster.nodes[2].says["AddPartitionsToTxn"] = lambda _: wire.AddPartitionsToTxnResponse(0, []).encode()
+    said = [("orders", [(0, 0), (3, 0)]), ("other", [(0, 0)])]
+    cluster.nodes[2].says["AddPartitionsToTxn"] = lambda _: wire.AddPartitionsToTxnResponse(0, said).encode()
     await broker.add_partitions("job", OURS, [ORDERS, TopicPartition("other", 0), TopicPartition("orders", 3)])
     ((_, _, body),) = [entry for entry in cluster.nodes[2].requests if entry[1] == "AddPartitionsToTxn"]
     assert body == wire.AddPartitionsToTxnRequest("job", 1, 0, [("orders", [0, 3]), ("other", [0])]).encode()
+
+
+@pytest.mark.parametrize("said", [[], None, [("orders", None)], [("orders", [(3, 0)])], [("other", [(0, 0)])]])
+async def test_a_partition_that_the_answer_says_nothing_of_is_not_added(
+    cluster: Cluster, broker: Broker, said: list[object] | None
+) -> None:
+    cluster.nodes[2].says["AddPartitionsToTxn"] = lambda _: wire.AddPartitionsToTxnResponse(0, said).encode()
+    with pytest.raises(Doubt, match="says nothing of orders-0"):
+        await broker.add_partitions("job", OURS, [ORDERS])
+
+
+@pytest.mark.parametrize("topics", [None, [], [("orders", None)], [("orders", [])], [("other", 0)], [("orders", 1)]])
+async def test_an_answer_about_something_else_is_a_doubt(
+    cluster: Cluster, broker: Broker, topics: list[tuple[str, object]] | None
+) -> None:
+    """A row would count as written that another partition has."""
+    node = cluster.nodes[2]
+
+    def saying(*rest: object) -> list[tuple[str, object]] | None:
+        return topics and [(topic, [(at, *rest)] if isinstance(at, int) else at) for topic, at in topics]
+
+    node.says["Produce"] = lambda _: wire.ProduceResponse(saying(0, 5, -1, 0, [], None), 0).encode()
+    with pytest.raises(Doubt, match="the broker's answer is about"):
+        await broker.produce(ORDERS, batch([b"v"]), transactional_id=None)
+    node.says["ListOffsets"] = lambda _: wire.ListOffsetsResponse(0, saying(0, -1, 5)).encode()
+    with pytest.raises(Doubt, match="the broker's answer is about"):
+        await broker.log_ends(ORDERS)
 
 
 async def test_configuration_that_may_not_be_described_is_empty(cluster: Cluster, broker: Broker) -> None:

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from csv2kafka.errors import ConfigError, Doubt
 from csv2kafka.kafka import wire
-from csv2kafka.kafka.connection import Connection, close_all
+from csv2kafka.kafka.connection import LARGEST_ANSWER_BYTES, Connection, close_all
 from csv2kafka.kafka.settings import ClientSettings, client_settings
 from tests.unit.kafka.fake_node import VERSIONS, FakeNode
 
@@ -151,3 +151,19 @@ async def test_closing_drops_what_is_not_sent(node: FakeNode, settings: ClientSe
             await connection.answer(posted, wire.ProduceResponse)
         reading.set()
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("size", [-1, -(2**31), LARGEST_ANSWER_BYTES + 1, 2**31 - 1])
+async def test_an_answer_of_a_length_that_cannot_be_closes_the_connection(
+    node: FakeNode, connection: Connection, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once: nothing of it is waited for or kept."""
+    caplog.set_level("CRITICAL", "aiokafka.conn")
+    posted = connection.post(wire.ProduceRequest(None, -1, 1, []))
+    while not node.count("Produce"):
+        await asyncio.sleep(0)
+    for writer in node._writers:
+        writer.write(struct.pack(">i", size))
+    with pytest.raises(Doubt, match=r"found -?[0-9,]+"):
+        await connection.answer(posted, wire.ProduceResponse)
+    assert not connection.connected()  # type: ignore[no-untyped-call]
