@@ -7,7 +7,7 @@ CARGO := $(shell command -v cargo)
 NATIVE := setup.py rust/Cargo.toml rust/Cargo.lock $(wildcard rust/src/*.rs)
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test check check-native deploy-check lock wheel bundle bench clean
+.PHONY: help demo test check check-native deploy-check lock wheel bundle bench chaos clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test          the whole suite, with a real Kafka"
 	@echo "make deploy-check  deploy/ as far as it can be judged without an account: Terraform, shell, Dockerfile"
 	@echo "make bench         speed beside other tools"
+	@echo "make chaos         kills, cuts and full disks against real brokers, every row compared; HOURS=8 for longer"
 	@echo "make wheel         a wheel with the native kernel, in dist/"
 	@echo "make bundle        the wheel with all that it needs, to install without a registry"
 	@echo "make lock          the versions and hashes that the image and the bundle install"
@@ -70,6 +71,10 @@ bundle: wheel
 bench: $(VENV)/installed
 	@$(PIP) --editable '.[bench]'
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+# Five minutes; make chaos HOURS=8, or CHAOS="--minutes 30 --only cut,slow --json FILE".
+chaos: $(VENV)/installed-for-development
+	@$(BIN)/python -m tests.chaos $(if $(HOURS),--hours $(HOURS)) $(CHAOS)
 
 clean:
 	rm -rf $(VENV) build dist rust/target *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,142 @@
+"""A campaign's results: one line for each fault, as a table for docs/guarantees.md and as JSON."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.compare import Outcome
+from tests.chaos.table import FAULTS
+from tests.chaos.trial import Result
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guarantees.md"
+FIGURES = Path(__file__).parents[2] / "docs" / "chaos.json"
+BEGIN, END = "<!-- chaos table -->", "<!-- end of chaos table -->"
+COMMAND = "make chaos"
+MIB = 1 << 20
+
+
+def summary(results: Sequence[Result], *, seed: int, seconds: float, kernel: str) -> dict[str, Any]:
+    """What the JSON file holds."""
+    faults = {name: _of(fault_results) for name, fault_results in _by_fault(results).items()}
+    total = sum((each.outcome for each in results), Outcome())
+    return {
+        "seed": seed,
+        "minutes": round(seconds / 60, 1),
+        "kernel": kernel,
+        "trials": sum(not each.skipped for each in results),
+        "times": sum(each.times for each in results),
+        "kills": sum(each.kills for each in results),
+        "starts": sum(len(each.codes) for each in results),
+        "rows": total.rows,
+        **_counts(total),
+        "problems": sum(bool(each.problem) for each in results),
+        "faults": faults,
+    }
+
+
+def _by_fault(results: Iterable[Result]) -> Mapping[str, list[Result]]:
+    found: dict[str, list[Result]] = {name: [] for name in FAULTS}
+    for each in results:
+        found[each.fault].append(each)
+    return {name: each for name, each in found.items() if each}
+
+
+def _counts(outcome: Outcome) -> dict[str, int]:
+    return {
+        "lost": outcome.lost,
+        "doubled": outcome.doubled,
+        "disordered": outcome.disordered,
+        "foreign": outcome.foreign,
+    }
+
+
+def _of(results: Sequence[Result]) -> dict[str, Any]:
+    done = [each for each in results if not each.skipped]
+    total = sum((each.outcome for each in done), Outcome())
+    go_on = sorted(seconds for each in done for seconds in each.go_on)
+    again = sorted(count for each in done for count in each.read_again)
+    codes = Counter(code for each in done for code in each.codes)
+    return {
+        "about": FAULTS[results[0].fault].about,
+        "trials": len(done),
+        "times": sum(each.times for each in done),
+        "skipped": next((each.skipped for each in results if each.skipped), None),
+        "kills": sum(each.kills for each in done),
+        "rows": total.rows,
+        **_counts(total),
+        "problems": [f"seed {each.seed}: {each.problem}" for each in done if each.problem],
+        "exit_codes": {str(code): count for code, count in sorted(codes.items())},
+        "go_on": _spread(go_on) | {"since": FAULTS[results[0].fault].since} if go_on else None,
+        "bytes_read_again": {"times": len(again), "median": int(statistics.median(again)), "most": again[-1]}
+        if again
+        else None,
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    return {"times": len(values), "median": round(statistics.median(values), 2), "most": round(values[-1], 2)}
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """As Markdown."""
+    lines = [
+        "| fault | what happens | times | kills | lost | doubled | disordered | seconds to go on: median, most |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for name, each in figures["faults"].items():
+        if not each["trials"]:
+            lines.append(f"| {name} | {each['about']} | not here: {each['skipped']} | | | | | |")
+            continue
+        spread = each["go_on"]
+        told = f"{spread['median']:.1f}, {spread['most']:.1f} from {spread['since']}" if spread else ""
+        counts = " | ".join(f"{each[name]:,}" for name in ("times", "kills", "lost", "doubled", "disordered"))
+        lines.append(f"| {name} | {each['about']} | {counts} | {told} |")
+    counts = " | ".join(f"**{figures[name]:,}**" for name in ("times", "kills", "lost", "doubled", "disordered"))
+    lines.append(f"| **all** | {figures['rows']:,} rows compared, {figures['starts']:,} processes | {counts} | |")
+    return "\n".join(lines)
+
+
+def section(figures: Mapping[str, Any]) -> str:
+    """The table, how it was made, and the figures beside it."""
+    full = figures["faults"].get("kill-at-full-speed", {}).get("bytes_read_again")
+    told = [
+        f"Made by `{COMMAND}`, {figures['minutes']:g} minutes, seed {figures['seed']}, {figures['kernel']} kernel; the "
+        "figures are in [chaos.json](chaos.json). *Times*: how often it was brought about, in jobs of their own, and "
+        "several times within a job. *Kills*: of the job, by SIGKILL. Each job was run to its end afterwards, "
+        "`csv2kafka verify` said equal, and another client's read_committed view was compared with the CSV.",
+        "",
+        table(figures),
+    ]
+    if full:
+        told += [
+            "",
+            f"After a kill at full speed {full['median'] / MIB:.0f} MiB of the source were read again (median of "
+            f"{full['times']}; at most {full['most'] / MIB:.0f} MiB): what was read ahead and not committed.",
+        ]
+    return "\n".join(told)
+
+
+def write_docs(figures: Mapping[str, Any], document: Path = DOCUMENT) -> None:
+    """Put the section between its two markers, or at the document's end where they are not there yet."""
+    text = document.read_text()
+    new = f"{BEGIN}\n{section(figures)}\n{END}"
+    if BEGIN in text:
+        before, _, rest = text.partition(BEGIN)
+        text = before + new + rest.partition(END)[2]
+    else:
+        text = f"{text.rstrip()}\n\n## What the campaign against a real broker found\n\n{new}\n"
+    document.write_text(text)
+
+
+def write(figures: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+
+
+def load(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found

@@ -1,0 +1,48 @@
+"""What becomes of a campaign's results: the table, the document, the exit code's reasons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.chaos import results
+from tests.chaos.compare import Outcome
+from tests.chaos.table import FAULTS
+from tests.chaos.trial import Result
+
+FOUND = [
+    Result(fault="cut", seed=1, seconds=2.0, times=3, outcome=Outcome(rows=10), go_on=[0.5, 1.5], codes=[-9, 0]),
+    Result(fault="cut", seed=2, seconds=2.0, times=1, kills=4, outcome=Outcome(rows=10, lost=2, doubled=1), codes=[0]),
+    Result(fault="slow", seed=3, seconds=2.0, skipped="nothing is slow here"),
+]
+
+
+def test_the_table_counts_what_was_found() -> None:
+    figures = results.summary(FOUND, seed=7, seconds=60, kernel="native")
+    table = results.table(figures)
+    assert "| 4 | 4 | 2 | 1 | 0 | 1.0, 1.5 from the cut |" in table
+    assert "not here: nothing is slow here" in table
+    assert "| **4** | **4** | **2** | **1** | **0** |" in table
+    assert figures["faults"]["cut"]["exit_codes"] == {"-9": 1, "0": 2}
+    assert not FOUND[1].clean
+    assert FOUND[0].clean
+
+
+def test_the_document_gets_the_table_once(tmp_path: Path) -> None:
+    document = tmp_path / "guarantees.md"
+    document.write_text("# Promised\n\nbefore\n\n<!-- chaos table -->\nold\n<!-- end of chaos table -->\n\nbehind\n")
+    figures = results.summary(FOUND, seed=7, seconds=60, kernel="native")
+    for _ in range(2):
+        results.write_docs(figures, document)
+        text = document.read_text()
+        assert text.count("| cut |") == 1
+        assert "old" not in text
+        assert text.startswith("# Promised\n\nbefore\n\n")
+        assert text.endswith("\n\nbehind\n")
+    results.write(figures, tmp_path / "figures.json")
+    assert results.table(results.load(tmp_path / "figures.json")) == results.table(figures)
+
+
+def test_every_fault_says_what_it_is() -> None:
+    for name, fault in FAULTS.items():
+        assert len(fault.about) > 20, name
+        assert "|" not in fault.about, name
