@@ -14,6 +14,8 @@ from csv2kafka.kernel._python.envelope import checked_header, compression_of, ma
 from csv2kafka.kernel._python.layout import HEADER_BYTES, Batch, Header
 from csv2kafka.model import Records
 
+_TOO_LARGE_BITS = 70
+
 
 def unpack_batch(data: Buffer) -> Batch:
     """One whole batch of format 2. StateContradiction if it is another, its CRC is wrong, or it makes no sense."""
@@ -103,7 +105,8 @@ def _nullable(body: bytes, pos: int) -> tuple[bytes | None, int]:
 
 
 def _varint(body: bytes, pos: int) -> tuple[int, int]:
-    """A zigzag varint at ``pos``, and where it ends."""
+    """A zigzag varint at ``pos``, and where it ends. One that no length or delta can be is as good as any other: its
+    bits are not kept, of which there could be a batch full."""
     byte = body[pos]
     pos += 1
     rest = byte & 0x7F
@@ -111,6 +114,6 @@ def _varint(body: bytes, pos: int) -> tuple[int, int]:
     while byte & 0x80:
         byte = body[pos]
         pos += 1
-        rest |= (byte & 0x7F) << shift
+        rest |= (byte & 0x7F) << min(shift, _TOO_LARGE_BITS)
         shift += 7
     return (rest >> 1) ^ -(rest & 1), pos
