@@ -11,7 +11,7 @@ from csv2kafka.errors import Csv2KafkaError, NotReachable, Stopped, Unreachable
 from csv2kafka.model import Waiting
 
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 3.0  # with an opening behind it, rows flow within five seconds of a broker's return
 
 
 @define(kw_only=True, eq=False)
