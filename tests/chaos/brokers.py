@@ -44,9 +44,9 @@ def _runs(trial: Trial) -> Iterator[list[Run]]:
         trial.kill(run)
 
 
-def _all_go_on(trial: Trial, runs: list[Run], since: float, after: float | None = None) -> None:
+def _all_go_on(trial: Trial, runs: list[Run], since: float, until: float) -> None:
     for run in runs:
-        trial.goes_on(run, since, after=after)
+        trial.stands_still(run, since, until=until)
 
 
 def _stop(node: LocalKafka) -> Callable[[], None]:
@@ -138,7 +138,7 @@ def broker_frozen(trial: Trial) -> None:
                 trial.pause(seconds)
             finally:
                 os.kill(pid, signal.SIGCONT)
-            _all_go_on(trial, runs, since + seconds, time.time() + 0.1)
+            _all_go_on(trial, runs, since, time.time() + 0.1)
             cluster.until_in_sync()
 
 
@@ -179,5 +179,6 @@ def all_killed(trial: Trial) -> None:
         trial.pause(trial.draw.uniform(0, 5))
         with ThreadPoolExecutor(len(cluster.nodes)) as pool:
             list(pool.map(LocalKafka.start, cluster.nodes.values()))
-        cluster.until_in_sync()
-        _all_go_on(trial, runs, time.time())
+        back = time.time()  # as soon as all answer
+        for run in runs:
+            trial.goes_on(run, back)

@@ -7,13 +7,14 @@ import time
 from pathlib import Path
 
 from tests.chaos.counting import counting
-from tests.chaos.job import PASSING, Job, Run, expect
+from tests.chaos.job import PASSING, Job, Run, Source, expect
 from tests.chaos.trial import Trial
 from tests.faults.installed import KERNEL
 
 KILLS = 25  # of one job, each amid its rows or while it opens
 BRIEF_KILLS = 5
 AT_END_KILLS = 6
+HUGE_ROWS = 2_000_000
 PAST_TRANSACTION = 66.0  # seconds; the time-out is 60
 PAST_LEASE = 40.0  # 15, and what a busy machine makes of them
 NO_LOCK_SECONDS = 0.2
@@ -62,19 +63,24 @@ def kill_at_end(trial: Trial) -> None:
         job = trial.job(source=trial.small, delivery=delivery, options=options)
         for _ in range(2 if trial.brief else AT_END_KILLS):
             run = job.start(commits=None, kernel=KERNEL)
-            run.until_rows(0)
-            trial.pause(trial.draw.choice((0.0, 0.0, 0.002, 0.005, 0.01, 0.03)))
-            if not trial.kill(run):
+            if trial.draw.random() < 0.5:
+                run.until_rows(0)  # at once, before "complete" is
+            else:
+                run.until(lambda: run.opened_at is not None)  # noqa: B023
+                trial.pause(trial.draw.uniform(0, 0.1))
+            if trial.kill(run):
+                trial.times += 1
+            elif trial.draw.random() < 0.5:
                 expect(run, 0)
                 break
-            trial.times += 1
 
 
 def kill_at_full_speed(trial: Trial) -> None:
     """SIGKILL at full speed with the default options, the source read over HTTP; what is read again is counted."""
     known = 0
-    with counting(trial.large.path) as server:
-        job = trial.job(source=trial.large, url=server.url)
+    huge = trial.large if trial.brief else Source.made(trial.directory / "huge.csv", HUGE_ROWS)
+    with counting(huge.path) as server:
+        job = trial.job(source=huge, url=server.url)
         for _ in range(2 if trial.brief else 5):
             sent = server.sent
             run = job.start(commits=None)
@@ -87,7 +93,7 @@ def kill_at_full_speed(trial: Trial) -> None:
             trial.times += 1
             if known:
                 trial.go_on.append(run.commits[0].at - run.started_at)
-            committed = trial.large.offset_behind(run.rows) - trial.large.offset_behind(known)
+            committed = huge.offset_behind(run.rows) - huge.offset_behind(known)
             trial.read_again.append(max(0, server.sent - sent - committed))
             known = run.rows
         trial.settle()

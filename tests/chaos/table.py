@@ -14,6 +14,7 @@ Lane = Literal["kills", "broker", "own", "cluster"]
 RESTART = "its start"
 WAKING = "waking up"
 LOSS = "the loss"
+STILL = "the last commit before"
 END = "the fault's end"
 BACK = "the broker's return"
 
@@ -38,7 +39,7 @@ FAULTS: Mapping[str, Fault] = {
     "kill-exactly-once": Fault(bring=killed.kill_exactly_once, lane="kills"),
     "kill-at-least-once": Fault(bring=killed.kill_at_least_once, lane="kills", every=2),
     "kill-at-end": Fault(bring=killed.kill_at_end, lane="kills", every=3),
-    "kill-at-full-speed": Fault(bring=killed.kill_at_full_speed, lane="kills", every=8, long=True),
+    "kill-at-full-speed": Fault(bring=killed.kill_at_full_speed, lane="kills", every=12, long=True),
     "stop": Fault(bring=killed.stop, lane="broker", since=WAKING),
     "stop-past-transaction": Fault(bring=killed.stop_past_transaction, lane="broker", since=WAKING, every=3, long=True),
     "stop-past-lease": Fault(bring=killed.stop_past_lease, lane="broker", every=2),
@@ -68,12 +69,12 @@ FAULTS: Mapping[str, Fault] = {
     "broker-away-past-transaction": Fault(
         bring=machine.broker_away_past_transaction, lane="own", since=BACK, every=2, long=True
     ),
-    "leader-killed": Fault(bring=brokers.leader_killed, lane="cluster", since=LOSS),
-    "leader-stopped": Fault(bring=brokers.leader_stopped, lane="cluster", since=LOSS, long=True),
-    "controller-gone": Fault(bring=brokers.controller_gone, lane="cluster", since=LOSS),
-    "coordinator-gone": Fault(bring=brokers.coordinator_gone, lane="cluster", since=LOSS),
-    "broker-frozen": Fault(bring=brokers.broker_frozen, lane="cluster", since=END),
-    "rolled-clean": Fault(bring=brokers.rolled_clean, lane="cluster", since=LOSS, long=True),
-    "rolled-unclean": Fault(bring=brokers.rolled_unclean, lane="cluster", since=LOSS),
+    "leader-killed": Fault(bring=brokers.leader_killed, lane="cluster", since=STILL),
+    "leader-stopped": Fault(bring=brokers.leader_stopped, lane="cluster", since=STILL, long=True),
+    "controller-gone": Fault(bring=brokers.controller_gone, lane="cluster", since=STILL),
+    "coordinator-gone": Fault(bring=brokers.coordinator_gone, lane="cluster", since=STILL),
+    "broker-frozen": Fault(bring=brokers.broker_frozen, lane="cluster", since=STILL),
+    "rolled-clean": Fault(bring=brokers.rolled_clean, lane="cluster", since=STILL, long=True),
+    "rolled-unclean": Fault(bring=brokers.rolled_unclean, lane="cluster", since=STILL),
     "all-brokers-killed": Fault(bring=brokers.all_killed, lane="cluster", since=BACK, long=True),
 }

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from attrs import Factory, define, frozen
@@ -138,6 +139,13 @@ class Trial:
     def close(self) -> None:
         for job in self.jobs:
             job.close()
+
+    def stands_still(self, run: Run, since: float, *, until: float) -> None:
+        """Wait for a commit behind ``until``, and note the longest time from ``since`` to then without one."""
+        if run.until(lambda: run.rows >= 0 and run.commits[-1].at > until):
+            times = [since, *(commit.at for commit in run.commits if commit.at > since)]
+            last = next(number for number, at in enumerate(times) if at > until)
+            self.go_on.append(max(later - earlier for earlier, later in pairwise(times[: last + 1])))
 
     def lasts(self, brief: float, long: float) -> float:
         return brief if self.brief else long
