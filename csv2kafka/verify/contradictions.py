@@ -33,7 +33,8 @@ def assumed_from(proof: Proof) -> dict[str, Any]:
     """The options that a receipt says, by field name: what need not be given again."""
     side = proof.destination
     where = {"topic": side.topic, "partition": side.partition} if isinstance(side, TopicSide) else {"output": side.path}
-    return {"sources": proof.source.asked, **proof.settings, **where}
+    settings = {name: proof.settings[name] for name in SHAPING if name in proof.settings}  # and none of any other kind
+    return {"sources": proof.source.asked, **settings, **where}
 
 
 def refuse_contradictions(config: RunConfig, proof: Proof) -> None:
@@ -55,8 +56,8 @@ def _contradictions(config: RunConfig, proof: Proof) -> Iterator[tuple[str, Any,
     if config.job is not None and config.job != proof.job:
         yield "job", proof.job, config.job
     for name, found in settings_of(config).items():
-        if found != proof.settings.get(name):
-            yield name, proof.settings.get(name), found
+        if found != proof.settings.get(name, found):
+            yield name, proof.settings[name], found
     side, output = proof.destination, registry.output_file(config)
     if isinstance(side, TopicSide):
         if config.output is not None:
