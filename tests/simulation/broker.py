@@ -227,18 +227,22 @@ class SimulatedBroker:
             )  # timers of one time have no order
             self._arrivals[connection] = arrival
             loop.call_at(arrival, self._arrive, apply, fault, request, leader, answer, context=self.network.context)
+        if fault.cut:
+            self._broken.add(connection)
+            answer.cancel()
+            raise Doubt(f"{self.name}: {operation}: connection reset")
+        late = loop.call_later(REQUEST_SECONDS, self._too_late, operation, answer)
         try:
-            if fault.cut:
-                raise Doubt(f"{self.name}: {operation}: connection reset")
-            async with asyncio.timeout(REQUEST_SECONDS):
-                return await answer
-        except TimeoutError:
-            raise Doubt(f"{self.name}: {operation}: no answer within {REQUEST_SECONDS:.0f} s") from None
-        except Doubt:
-            if fault.cut:
-                self._broken.add(connection)
-                answer.cancel()
-            raise
+            return await answer
+        finally:
+            late.cancel()
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # say that it was seen, also by one who was cancelled in that moment
+
+    def _too_late(self, operation: str, answer: asyncio.Future[T]) -> None:
+        if not answer.done():
+            doubt = Doubt(f"{self.name}: {operation}: no answer within {REQUEST_SECONDS:.0f} s")
+            answer.set_exception(doubt)
 
     def _arrive(
         self, apply: Callable[[Cluster], T], fault: Fault, request: Request, leader: object, answer: asyncio.Future[T]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import itertools
 import logging
 import sys
@@ -40,6 +41,7 @@ from tests.simulation.world import World
 SETTLE_SECONDS = 1000.0  # for what is in the network, and for time-outs of transactions
 MOST_SECONDS = 1500.0  # of virtual time, for a run to end once the last fault has passed
 CHUNK_BYTES = 60
+COLLECT_EACH = 50  # schedules
 ENOUGH = 2_000  # schedules in which each of these has to happen
 FAULTS = (
     *("late", "late past its time-out", "answer late", "lost", "done, answer lost", "cut, arrived"),
@@ -235,11 +237,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _campaign(given: argparse.Namespace) -> int:
-    began, told, done = time.monotonic(), 0.0, 0
+    began, worked, told, done = time.monotonic(), time.process_time(), 0.0, 0
     coverage: Counter[str] = Counter()
     failures: list[Outcome] = []
     most = given.schedules or (2_000 if given.minutes is None else sys.maxsize)
+    gc.disable()  # what dead processes leave behind is in cycles; once in a while is enough
     for schedule in itertools.islice(schedules(given.start, delivery=given.delivery), most):
+        if done % COLLECT_EACH == 0:
+            gc.collect()
         outcome = play(schedule)
         done += 1
         coverage.update(outcome.coverage)
@@ -250,13 +255,16 @@ def _campaign(given: argparse.Namespace) -> int:
         seconds = time.monotonic() - began
         if seconds - told > 60:
             told = seconds
-            print(f"{done:,} schedules, {done / seconds:.1f} per second, {len(failures)} failed", flush=True)
+            rate = f"{done / seconds:.1f} per second, {done / (time.process_time() - worked):.1f} of the CPU's"
+            print(f"{done:,} schedules, {rate}, {len(failures)} failed", flush=True)
         if len(failures) >= given.failures or (given.minutes is not None and seconds > 60 * given.minutes):
             break
     seconds = time.monotonic() - began
     for kind, count in sorted(coverage.items()):
         print(f"{count:>10,}  {kind}")
+    worked = time.process_time() - worked
     print(f"{done:,} schedules from seed {given.start} in {seconds:.0f} s: {done / seconds:.1f} per second")
+    print(f"{worked:.0f} s of one CPU: {done / worked:.1f} per second of it")
     print(f"{len(failures)} failed: {[outcome.schedule.seed for outcome in failures]}")
     missing = [kind for kind in EXPECTED if not coverage[kind]] if done >= ENOUGH and given.delivery is None else []
     if missing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -145,8 +146,16 @@ class Requests:
             if fault.delay:
                 table.told(self.name, f"{doing}: late by {fault.delay:g} s")
             loop.call_later(LATENCY + fault.delay, arrive, context=table.context)
-        async with asyncio.timeout(READ_SECONDS):
+        late = loop.call_later(READ_SECONDS, _too_late, answer)
+        try:
             return await answer
+        finally:
+            late.cancel()
+
+
+def _too_late(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 def _settle(answer: asyncio.Future[T], result: T) -> None:
@@ -156,6 +165,7 @@ def _settle(answer: asyncio.Future[T], result: T) -> None:
 
 def store_of(table: Table, name: str) -> tuple[DynamoDBStore, Requests]:
     """A process's own store over the table."""
-    store, requests = DynamoDBStore("jobs"), Requests(table, name)
-    store._requests = requests  # type: ignore[assignment]
+    loop = asyncio.get_running_loop()
+    store = DynamoDBStore("jobs", now=lambda: datetime.fromtimestamp(loop.time(), UTC))
+    requests = store._requests = Requests(table, name)  # type: ignore[assignment]
     return store, requests
