@@ -40,11 +40,14 @@ def main() -> int:
     parser.add_argument("--trial", type=int, metavar="SEED", help="one trial of each of --only, with this seed")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--keep", type=Path, help="where logs go of what went wrong (a new folder)")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="only print the table of this file's figures")
+    parser.add_argument("--table", type=Path, nargs="+", metavar="FILE", help="only print the table of these figures")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/guarantees.md")
     arguments = parser.parse_args()
     if arguments.table:
-        print(results.table(results.load(arguments.table)))
+        figures = results.load(*arguments.table)
+        print(results.table(figures))
+        if arguments.json:
+            results.write(figures, arguments.json)
         return 0
     if arguments.write_docs:
         results.write_docs(results.load(arguments.json or results.FIGURES))
@@ -82,7 +85,8 @@ def run(arguments: argparse.Namespace, only: list[str], minutes: float | None) -
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.monotonic() - began
-    figures = results.summary(campaign.results, seed=campaign.seed, seconds=seconds, kernel=KERNEL)
+    made = results.Made(seed=campaign.seed, minutes=round(seconds / 60, 1), kernel=KERNEL)
+    figures = results.summary(campaign.results, [made])
     if arguments.json:
         results.write(figures, arguments.json)
     print(results.table(figures))

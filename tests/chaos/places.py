@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +14,13 @@ from attrs import define
 from confluent_kafka.admin import AdminClient
 
 from csv2kafka.cli.local_kafka import LocalKafka
+from csv2kafka.errors import Unreachable
 from tests.conftest import create_topic
 from tests.kafka_cluster import KafkaCluster
 
 CLONE_NEWNS = 0x00020000
 MOUNT_SECONDS = 10.0
+ATTEMPTS = 4
 # A dead run's transaction is looked for every half second; logins are held for two.
 CONFIG: Mapping[str, str] = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
@@ -64,7 +66,7 @@ class OneBroker:
     @contextmanager
     def running(self) -> Iterator[OneBroker]:
         try:
-            self.node.start()
+            patiently(self.node.start)
             yield self
         finally:
             self.node.kill()
@@ -83,15 +85,33 @@ class ThreeBrokers:
         return self.cluster.bootstrap_servers
 
     def create_topic(self, name: str) -> None:
-        self.cluster.create_topic(name)
+        create_topic(self.servers, name)
+        self.until_in_sync()
 
     def delete_topic(self, name: str) -> None:
         AdminClient({"bootstrap.servers": self.servers, "log_level": 0}).delete_topics([name])[name].result(20)
 
+    def until_in_sync(self) -> None:
+        patiently(self.cluster.until_in_sync)
+
     @contextmanager
     def running(self) -> Iterator[ThreeBrokers]:
-        with self.cluster:
+        patiently(self.cluster.__enter__)
+        try:
             yield self
+        finally:
+            self.cluster.__exit__(None, None, None)
+
+
+def patiently(work: Callable[[], object]) -> None:
+    """Do it, and again: on a very busy machine a broker takes more than the minute that it is given."""
+    for attempt in range(ATTEMPTS):
+        try:
+            work()
+            return
+        except (Unreachable, AssertionError):
+            if attempt + 1 == ATTEMPTS:
+                raise
 
 
 def own_mounts() -> bool:

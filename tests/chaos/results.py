@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cattrs
+from attrs import asdict, frozen
+
 from tests.chaos.compare import Outcome
 from tests.chaos.table import FAULTS
 from tests.chaos.trial import Result
@@ -20,14 +23,20 @@ COMMAND = "make chaos"
 MIB = 1 << 20
 
 
-def summary(results: Sequence[Result], *, seed: int, seconds: float, kernel: str) -> dict[str, Any]:
-    """What the JSON file holds."""
-    faults = {name: _of(fault_results) for name, fault_results in _by_fault(results).items()}
+@frozen(kw_only=True)
+class Made:
+    """One campaign: what is said of how its figures came about."""
+
+    seed: int
+    minutes: float
+    kernel: str
+
+
+def summary(results: Sequence[Result], campaigns: Sequence[Made]) -> dict[str, Any]:
+    """What the JSON file holds: figures for each fault, and each trial, so that campaigns can be added up."""
     total = sum((each.outcome for each in results), Outcome())
     return {
-        "seed": seed,
-        "minutes": round(seconds / 60, 1),
-        "kernel": kernel,
+        "campaigns": [asdict(each) for each in campaigns],
         "trials": sum(not each.skipped for each in results),
         "times": sum(each.times for each in results),
         "kills": sum(each.kills for each in results),
@@ -35,8 +44,15 @@ def summary(results: Sequence[Result], *, seed: int, seconds: float, kernel: str
         "rows": total.rows,
         **_counts(total),
         "problems": sum(bool(each.problem) for each in results),
-        "faults": faults,
+        "faults": {name: _of(of_fault) for name, of_fault in _by_fault(results).items()},
+        "results": [asdict(each) for each in results],
     }
+
+
+def added(files: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of several campaigns as one."""
+    results = [cattrs.structure(each, Result) for figures in files for each in figures["results"]]
+    return summary(results, [Made(**each) for figures in files for each in figures["campaigns"]])
 
 
 def _by_fault(results: Iterable[Result]) -> Mapping[str, list[Result]]:
@@ -104,8 +120,10 @@ def table(figures: Mapping[str, Any]) -> str:
 def section(figures: Mapping[str, Any]) -> str:
     """The table, how it was made, and the figures beside it."""
     full = figures["faults"].get("kill-at-full-speed", {}).get("bytes_read_again")
+    minutes = sum(each["minutes"] for each in figures["campaigns"])
+    seeds = " and ".join(str(each["seed"]) for each in figures["campaigns"])
     told = [
-        f"Made by `{COMMAND}`, {figures['minutes']:g} minutes, seed {figures['seed']}, {figures['kernel']} kernel; the "
+        f"Made by `{COMMAND}`, {minutes:.0f} minutes on a machine with two busy CPUs, seed {seeds}; the "
         "figures are in [chaos.json](chaos.json). *Times*: how often it was brought about, in jobs of their own, and "
         "several times within a job. *Kills*: of the job, by SIGKILL. Each job was run to its end afterwards, "
         "`csv2kafka verify` said equal, and another client's read_committed view was compared with the CSV.",
@@ -137,6 +155,7 @@ def write(figures: Mapping[str, Any], path: Path) -> None:
     path.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
 
 
-def load(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+def load(*paths: Path) -> dict[str, Any]:
+    """The figures of one campaign, or of several."""
+    files: list[dict[str, Any]] = [json.loads(path.read_text()) for path in paths]
+    return added(files)

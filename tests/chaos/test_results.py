@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.chaos import results
@@ -17,7 +18,7 @@ FOUND = [
 
 
 def test_the_table_counts_what_was_found() -> None:
-    figures = results.summary(FOUND, seed=7, seconds=60, kernel="native")
+    figures = results.summary(FOUND, [results.Made(seed=7, minutes=1.0, kernel="native")])
     table = results.table(figures)
     assert "| 4 | 4 | 2 | 1 | 0 | 1.0, 1.5 from the cut |" in table
     assert "not here: nothing is slow here" in table
@@ -30,7 +31,7 @@ def test_the_table_counts_what_was_found() -> None:
 def test_the_document_gets_the_table_once(tmp_path: Path) -> None:
     document = tmp_path / "guarantees.md"
     document.write_text("# Promised\n\nbefore\n\n<!-- chaos table -->\nold\n<!-- end of chaos table -->\n\nbehind\n")
-    figures = results.summary(FOUND, seed=7, seconds=60, kernel="native")
+    figures = results.summary(FOUND, [results.Made(seed=7, minutes=1.0, kernel="native")])
     for _ in range(2):
         results.write_docs(figures, document)
         text = document.read_text()
@@ -40,6 +41,15 @@ def test_the_document_gets_the_table_once(tmp_path: Path) -> None:
         assert text.endswith("\n\nbehind\n")
     results.write(figures, tmp_path / "figures.json")
     assert results.table(results.load(tmp_path / "figures.json")) == results.table(figures)
+
+
+def test_campaigns_add_up(tmp_path: Path) -> None:
+    made = results.Made(seed=7, minutes=1.0, kernel="native")
+    whole = results.summary(FOUND, [made, made])
+    for number, part in enumerate((FOUND[:1], FOUND[1:])):
+        results.write(results.summary(part, [made]), tmp_path / f"{number}.json")
+    found = results.load(tmp_path / "0.json", tmp_path / "1.json")
+    assert json.dumps(found) == json.dumps(whole)
 
 
 def test_every_fault_says_what_it_is() -> None:
