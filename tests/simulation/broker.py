@@ -15,7 +15,7 @@ from typing import TypeVar
 from attrs import define, field, frozen
 from typing_extensions import Buffer
 
-from csv2kafka.errors import Csv2KafkaError, Doubt, NotReachable
+from csv2kafka.errors import Csv2KafkaError, Doubt, NotReachable, TopicMissing
 from csv2kafka.kafka.port import Broker, Fetched, Isolation, LogEnds, Producer, TopicFacts, TopicPartition
 from tests.simulation.cluster import Cluster, error
 
@@ -218,6 +218,7 @@ class SimulatedBroker:
         answer: asyncio.Future[T] = loop.create_future()
         leader = connection[1] if isinstance(connection, tuple) else connection
         if leader not in self._nodes:
+            self._look_up(leader)
             self._nodes[leader] = self.network.leaders.connect(leader)
         if fault.lost:
             self._tell(request, "lost")
@@ -243,6 +244,13 @@ class SimulatedBroker:
         if not answer.done():
             doubt = Doubt(f"{self.name}: {operation}: no answer within {REQUEST_SECONDS:.0f} s")
             answer.set_exception(doubt)
+
+    def _look_up(self, leader: object) -> None:
+        """Who leads is asked before the first request, and the answer can be that there is no such partition."""
+        if isinstance(leader, TopicPartition):
+            topic = self.network.cluster.topics.get(leader.topic)
+            if topic is None or leader.partition not in topic.partitions:
+                raise TopicMissing(f"{leader} does not exist")
 
     def _arrive(
         self, apply: Callable[[Cluster], T], fault: Fault, request: Request, leader: object, answer: asyncio.Future[T]

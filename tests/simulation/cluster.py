@@ -116,10 +116,10 @@ class Log:
                 for seen_first, seen_last, base in known.batches:
                     if (seen_first, seen_last) == (first, last):
                         return base
-                if known.batches and first != (known.batches[-1][1] + 1) % SEQUENCES:
-                    raise error("Produce", 45 if first > known.batches[-1][1] else 46)
-                if not known.batches and first != 0:
+                if first != ((known.batches[-1][1] + 1) % SEQUENCES if known.batches else 0):
                     raise error("Produce", 45)
+            if producer_id in self.open and not transactional:
+                raise error("Produce", 48)
             known.batches = [*known.batches, (first, last, self.end)][-REMEMBERED_BATCHES:]
             known.at = self.now()
             if transactional:
@@ -336,10 +336,22 @@ class Cluster:
     def produce(self, target: TopicPartition, batch: bytes, transactional_id: str | None) -> int:
         log = self.log(target)
         if transactional_id is not None and self.verifies:
-            known = self.transactions.get(transactional_id)
-            if known is None or known.state != "ongoing" or target not in known.partitions:
-                raise error("Produce", 48)
+            self._verify(target, log, batch, transactional_id)
         return log.append(batch)
+
+    def _verify(self, target: TopicPartition, log: Log, batch: bytes, transactional_id: str) -> None:
+        """As ``AddPartitionsToTxnManager`` has it: only what would begin a transaction there is asked about."""
+        producer_id, epoch = struct.unpack_from(">qh", batch, 43)
+        if producer_id in log.open and log.producers[producer_id].epoch == epoch:
+            return
+        known = self._remembered(transactional_id)
+        if known is None or known.producer.producer_id != producer_id:
+            raise error("Produce", 49)
+        if known.producer.epoch != epoch:
+            raise error("Produce", 47)
+        ending = known.state in ("committing", "aborting")
+        if target not in (known.partitions if known.state == "ongoing" else known.unmarked if ending else ()):
+            raise error("Produce", 48)
 
     def end_transaction(self, transactional_id: str, producer: Producer, *, commit: bool) -> None:
         known = self._transaction("EndTxn", transactional_id, producer)
