@@ -160,13 +160,18 @@ class Framer:
 
     def _take_header(self, final: bool) -> tuple[str, ...] | None:
         """The column names once the first record is whole; None before. Drops what they were taken from."""
-        text, size = self._text.whole(), self._text.size
+        size = self._text.size
+        if not final and size < self._worth_searching():
+            return None
+        text = self._text.whole()
         found = kernel.first_record(text, self._dialect, last=final)
         # Behind a CR at the very end the LF that belongs to it may follow.
         if found and not final and found.end == size and text.endswith(b"\r"):
             found = None
         if found is None and not final and size <= self._max_record:
+            self._in_vain = size
             return None
+        self._in_vain = 0
         if found is None and final and self._boundary(size, final=True) == size:
             return self._columns or ()  # nothing is there, or blank lines and comments only
         if found is None or found.end - found.start > self._max_record:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
+from csv2kafka import kernel
 from csv2kafka.errors import DataError
 from csv2kafka.framing import Framer
 from csv2kafka.kernel import _python as python_kernel
@@ -197,3 +200,42 @@ def test_with_more_to_come_a_chunk_waits_until_it_is_full() -> None:
     assert framer.feed(block[0], more=True) == []
     assert [chunk.data for chunk in framer.feed(block[1], more=True)] == [b"1\n2\n1\n2\n"]
     assert [chunk.data for chunk in framer.feed(block[2])] == [b"1\n2\n"]
+
+
+def test_a_header_that_does_not_end_is_not_searched_with_each_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed file of quotes alone would cost minutes."""
+    searched: list[int] = []
+    first_record = kernel.first_record
+
+    def counted(data: bytes, dialect: Dialect, *, last: bool) -> object:
+        searched.append(len(data))
+        return first_record(data, dialect, last=last)
+
+    monkeypatch.setattr(kernel, "first_record", counted)
+    framer = Framer(Dialect(), 0, max_record=4 << 20)
+    block = b'"' * (64 << 10)
+    for number in range(64):
+        framer.feed(Block(data=block, offset=number * len(block), resume=ResumePoint()))
+    with pytest.raises(DataError, match="the record is longer than 4194304 bytes"):
+        framer.feed(Block(data=block, offset=64 * len(block), resume=ResumePoint()))
+    assert sum(searched) < 4 * (4 << 20), searched
+
+
+def test_a_header_is_found_with_the_byte_that_ends_it() -> None:
+    framer = Framer(Dialect(), 0)
+    text = b"id,name\n1,2\n"
+    given = [framer.feed(Block(data=text[at : at + 1], offset=at, resume=ResumePoint())) for at in range(len(text))]
+    assert [[chunk.header for chunk in chunks] for chunks in given if chunks] == [[("id", "name")]]
+
+
+def test_a_field_of_quotes_alone_takes_no_more_memory_than_its_bytes() -> None:
+    data = b'"' * (2 << 20) + b"\n"
+    tracemalloc.start()
+    try:
+        found = kernel.first_record(data, Dialect(), last=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert found.fields == (b'"' * ((1 << 20) - 1),)
+    assert peak < 5 * len(data)

@@ -115,20 +115,22 @@ def _skipped(data: Data, start: int) -> Row:
 
 
 def _quoted(data: Data, pos: int, grammar: _Grammar, parts: list[bytes]) -> int:
-    """Collect a quoted field's content from ``pos`` on; behind its closing quote, -1 when there is none."""
-    while True:
-        stretch = grammar.inside.match(data, pos)
-        assert stretch is not None
-        parts.append(stretch.group())
-        pos = stretch.end()
-        found, following = data[pos : pos + 1], data[pos + 1 : pos + 2]
-        if not found:
-            return -1
-        if found == grammar.escape or following == grammar.quote:
-            parts.append(bytes(following))
-            pos += 2
-        else:
-            return pos + 1
+    """Collect a quoted field's content from ``pos`` on; behind its closing quote, -1 when there is none.
+
+    Nothing is kept for each doubled quote: a field may be made of millions."""
+    for found in grammar.inside.finditer(data, pos):
+        if found.lastgroup == "closing":
+            parts.append(_meant(bytes(data[pos : found.start()]), grammar))
+            return found.end()
+    return -1
+
+
+def _meant(content: bytes, grammar: _Grammar) -> bytes:
+    """What stands between two quotes, without what only shields it."""
+    assert grammar.quote is not None
+    if grammar.escape and grammar.escape in content:
+        return grammar.shielded.sub(rb"\1\2", content)
+    return content.replace(2 * grammar.quote, grammar.quote)
 
 
 def _unquoted(data: Data, pos: int, grammar: _Grammar, parts: list[bytes]) -> tuple[int, bool]:
@@ -152,7 +154,8 @@ def _shown(value: int) -> str:
 
 @frozen(kw_only=True)
 class _Grammar:
-    """The dialect as bytes. ``inside``/``outside``: the longest stretch of plain content in and out of quotes."""
+    """The dialect as bytes. ``inside``: what shields a byte, or closes the quotes. ``shielded``: only the former.
+    ``outside``: the longest stretch of plain content out of quotes."""
 
     delimiter: bytes
     quote: bytes | None
@@ -160,12 +163,14 @@ class _Grammar:
     comment: int
     ends_field: bytes
     inside: re.Pattern[bytes]
+    shielded: re.Pattern[bytes]
     outside: re.Pattern[bytes]
 
 
 @lru_cache(maxsize=64)
 def _grammar(dialect: Dialect) -> _Grammar:
-    escape = re.escape(dialect.escape or "")
+    escape, quote = re.escape(dialect.escape or ""), re.escape(dialect.quote or "")
+    shields = f"{quote}({quote})|" + (f"{escape}([\\x00-\\xff])" if escape else "(?!)()")
     delimiter = dialect.delimiter.encode()
     return _Grammar(
         delimiter=delimiter,
@@ -173,6 +178,7 @@ def _grammar(dialect: Dialect) -> _Grammar:
         escape=dialect.escape.encode() if dialect.escape else None,
         comment=byte(dialect.comment),
         ends_field=delimiter + b"\r\n",
-        inside=re.compile(f"[^{re.escape(dialect.quote or '')}{escape}]*".encode() if dialect.quote else b""),
+        inside=re.compile(f"{shields}|(?P<closing>{quote})".encode() if dialect.quote else b"(?!)"),
+        shielded=re.compile(shields.encode() if dialect.quote else b"(?!)"),
         outside=re.compile(f"[^{re.escape(dialect.delimiter)}{escape}\r\n]*".encode()),
     )
