@@ -79,18 +79,16 @@ async def _source_differences(config: RunConfig, proof: Proof) -> list[str]:
 
 
 async def _lost(source: Source, proved: Manifest, error: ConfigError | SourceChanged) -> list[str]:
-    """What has become of each object where the listing failed: most likely because one is gone."""
+    """What has become of each object where the listing failed: most likely because one is gone. The error itself where
+    each is still to be had: a bucket keeps versions of objects that were deleted."""
     told = []
     for uri, size, version in proved.objects:
         try:
             await source.confirm(SourceObject(uri=uri, size=size, version=version))
         except SourceChanged as changed:
             told.append(changed.message)
-    if told:
-        return told
-    if isinstance(error, SourceChanged):
-        return [error.message]
-    raise error
+    problems = error.problems if isinstance(error, ConfigError) else [error.message]
+    return told or [f"the source cannot be found as it was: {problem}" for problem in problems]
 
 
 @frozen

@@ -100,6 +100,14 @@ async def test_no_receipt_of_what_is_not_equal(place: Place) -> None:
 
 
 @played
+async def test_a_configuration_that_contradicts_it_is_refused(place: Place) -> None:
+    await place.load(csv_text(ROWS))
+    proof = await place.prove()
+    with pytest.raises(ConfigError, match="the receipt is of none, found id"):
+        await place.check(proof, key=("id",))
+
+
+@played
 async def test_only_rows_between_the_two_offsets_are_read(place: Place) -> None:
     place.write([(None, b"before")])
     await place.load(csv_text(ROWS))
@@ -228,6 +236,11 @@ class TestTopic:
 
     def test_is_gone(self, place: Place, proof: Proof) -> None:
         del place.network.cluster.topics[TOPIC]
+        assert self.difference(place, proof) == f"{WHERE}: is not there any more"
+
+    def test_its_partition_is_gone(self, place: Place, proof: Proof) -> None:
+        """Made anew with fewer of them."""
+        del place.network.cluster.topics[TOPIC].partitions[0]
         assert self.difference(place, proof) == f"{WHERE}: is not there any more"
 
     def test_was_made_anew(self, place: Place, proof: Proof) -> None:
