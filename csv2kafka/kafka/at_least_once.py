@@ -54,7 +54,8 @@ async def open_session(
         broker, run.producer, transactional_id=None, clock=settings.clock, next_offsets=run.next_offsets
     )
     await writer.send_again()
-    ends = await broker.log_ends(settings.data)
+    reached = 0 if known is not None else checks.reached_by(stored, topics.data)
+    ends = await checks.ends_known_well(broker, settings.data, reached, wait=settings.request_seconds)
     if known is None:
         known = run.begun = run.first_checkpoint(job, topics.data, ends.end)
     sink = with_producer(known.sink, run.producer.producer)

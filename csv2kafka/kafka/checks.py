@@ -120,11 +120,9 @@ def same_topic(facts: TopicFacts, state: SinkState) -> None:
         )
 
 
-async def log_reaches(broker: Broker, target: TopicPartition, expected: int, *, wait: float) -> LogEnds:
-    """The partition's ends; StateContradiction if the log ends before the offset known to have been reached.
-
-    A leader that has just come up may not know better for a moment: asked again after ``wait`` seconds.
-    """
+async def ends_known_well(broker: Broker, target: TopicPartition, expected: int, *, wait: float) -> LogEnds:
+    """The partition's ends, asked for again after ``wait`` seconds if it ends before an offset that was reached once:
+    a leader that has just come up, or one that was cut off and does not know it, may not know better."""
     ends = await broker.log_ends(target)
     if ends.end < expected:
         _log.warning(
@@ -137,6 +135,12 @@ async def log_reaches(broker: Broker, target: TopicPartition, expected: int, *, 
         )
         await asyncio.sleep(wait)
         ends = await broker.log_ends(target, refresh=True)
+    return ends
+
+
+async def log_reaches(broker: Broker, target: TopicPartition, expected: int, *, wait: float) -> LogEnds:
+    """The partition's ends; StateContradiction if the log ends before the offset known to have been reached."""
+    ends = await ends_known_well(broker, target, expected, wait=wait)
     if ends.end < expected:
         raise StateContradiction(
             f"{target} ends at offset {ends.end}, though {expected} had been reached: records were lost (truncated, "
@@ -144,6 +148,13 @@ async def log_reaches(broker: Broker, target: TopicPartition, expected: int, *, 
             hint=DECIDE,
         )
     return ends
+
+
+def reached_by(known: Checkpoint | None, topic: TopicFacts) -> int:
+    """Where the log of this very topic ended for certain when the checkpoint was made."""
+    if known is None or known.sink.destination_id != topic.topic_id:
+        return 0
+    return known.sink.offsets.get(DATA, 0)
 
 
 def log_still_has(target: TopicPartition, state: SinkState, ends: LogEnds) -> None:

@@ -63,7 +63,7 @@ async def open_session(
             await ownership.claim(owner, broker, writer, topic, settings.clock)
         raise
     if counted is None or restart:
-        counted = await opening.begin_generation(topics.data, writer)
+        counted = await opening.begin_generation(topics.data, writer, counted)
     elif not counted.complete:  # the id is another one where the epochs were used up, or Kafka forgot it
         counted = evolve(counted, sink=with_producer(counted.sink, producer))
     return ExactlyOnceSession(
@@ -132,11 +132,13 @@ class _Opening:
             next_offsets=next_offsets,
         )
 
-    async def begin_generation(self, data: TopicFacts, writer: Writer) -> Checkpoint:
-        """A row-0 checkpoint and the manifest, in one transaction with a claim, which is seen."""
-        topic = self.settings.checkpoints
-        end = (await self.broker.log_ends(self.settings.data)).end
-        start = self.run.first_checkpoint(self.job, data, end)
+    async def begin_generation(self, data: TopicFacts, writer: Writer, before: Checkpoint | None) -> Checkpoint:
+        """A row-0 checkpoint and the manifest, in one transaction with a claim, which is seen. It begins behind the
+        rows of the generation ``before``: else they would be taken for rows that no checkpoint knows."""
+        topic, wait = self.settings.checkpoints, self.settings.request_seconds
+        reached = checks.reached_by(before, data)
+        ends = await checks.ends_known_well(self.broker, self.settings.data, reached, wait=wait)
+        start = self.run.first_checkpoint(self.job, data, ends.end)
         start = evolve(start, sink=with_producer(start.sink, writer.state.producer))
         records = self._manifest_record(), checkpoint_topic.checkpoint_record(start)
         await ownership.claim(self.run.owner, self.broker, writer, topic, self.settings.clock, *records)

@@ -9,11 +9,12 @@ import json
 from collections.abc import Callable
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve
 
 from csv2kafka.errors import (
     ConfigError,
     Csv2KafkaError,
+    Doubt,
     NotAuthorized,
     SettingsChanged,
     StaleLease,
@@ -26,7 +27,8 @@ from csv2kafka.kafka.log import HANGING_SECONDS, until_visible
 from csv2kafka.kafka.port import Fenced, LogEnds, Operation, Producer, TopicPartition
 from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model import Checkpoint, Manifest
-from tests.simulation.broker import Fault, Network, Request
+from tests.simulation.broker import Fault, Leaders, Network, Request
+from tests.simulation.cluster import Cluster, Log, Topic
 from tests.simulation.job import CHECKPOINTS, DATA, MemoryStore, Run, advanced, expected, payload, visible
 from tests.simulation.play import on, played
 
@@ -525,6 +527,24 @@ class TestRestart:
 
         played(test)()
 
+    def test_begins_behind_the_rows_that_stand_there_also_if_a_leader_does_not_know_them(self) -> None:
+        """One that was cut off named an old end. The next session found the rows behind it, took them for rows that
+        no checkpoint knows, and stopped."""
+
+        async def test(net: Network) -> None:
+            await Run(network=net, name="before").run()
+            end = net.cluster.log(DATA).end
+            net.leaders = OldLeader(ends=LogEnds(start=0, end=4, stable=4))
+            run = Run(network=net, restart=True)
+            with pytest.raises(Doubt):
+                async with run.session() as session:
+                    assert session.resume_from.sink.first_offset == end
+                    raise Doubt("the old leader takes no rows")
+            assert (await run.run()).complete
+            assert visible(net) == expected(20) + expected(20)
+
+        played(test)()
+
     def test_needs_nothing_that_was_there(self) -> None:
         """What stops a run is what --restart is for: topic made anew, checkpoints lost."""
 
@@ -684,6 +704,22 @@ class TestOwnership:
             assert visible(net) == expected(20)
 
         played(test)()
+
+
+@define(kw_only=True)
+class OldLeader(Leaders):
+    """A partition's leader that was cut off from the others: who asks anew finds the new one."""
+
+    ends: LogEnds
+
+    def connect(self, connection: object, *, refresh: bool = False) -> object:
+        return "new" if refresh else "old"
+
+    def reached(self, connection: object, node: object, operation: str, cluster: Cluster) -> Cluster:
+        if connection == DATA and node == "old" and operation == "log_ends":
+            old = Log(end=self.ends.end)
+            return evolve(cluster, topics={DATA.topic: Topic(topic_id="", partitions={0: old}, config={})})
+        return cluster
 
 
 class _Blind:
