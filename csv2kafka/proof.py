@@ -236,7 +236,7 @@ def _structured(raw: dict[str, Any]) -> Proof:
     source, destination = raw["source"], raw["destination"]
     sides: dict[str, type[TopicSide] | type[FileSide]] = {"topic": TopicSide, "file": FileSide}
     make, checkpoint = _converter().structure, raw["checkpoint"]
-    return Proof(
+    proof = Proof(
         tool=make(raw["tool"], str),
         at=make(raw["at"], str),
         job=make(raw["job"], str),
@@ -251,6 +251,20 @@ def _structured(raw: dict[str, Any]) -> Proof:
         destination=make(destination, sides[destination["kind"]]),
         checkpoint=None if checkpoint is None else make(checkpoint, JobState),
     )
+    if not _can_be(proof):
+        raise ValueError("offsets that no partition has")
+    return proof
+
+
+def _can_be(proof: Proof) -> bool:
+    """Whether the numbers go together: a reader would wait for what is behind the log's end."""
+    side = proof.destination
+    if isinstance(side, FileSide):
+        return min(proof.rows, side.size) >= 0
+    first, last = side.first_offset, side.last_offset
+    if first is None or last is None:
+        return proof.rows == 0 and first is last
+    return min(proof.rows, side.partition, first) >= 0 and first <= last < side.log_end
 
 
 @cache

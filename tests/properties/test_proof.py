@@ -18,14 +18,12 @@ numbers = st.integers(0, 2**63)
 places = st.none() | numbers
 values = st.none() | st.booleans() | texts | st.lists(texts, max_size=2)
 topics = st.builds(
-    TopicSide,
+    lambda offsets, **more: TopicSide(first_offset=offsets[0], last_offset=offsets[1], log_end=offsets[2], **more),
+    offsets=st.lists(numbers, min_size=3, max_size=3, unique=True).map(sorted),
     cluster_id=texts,
     topic=texts,
     topic_id=texts,
     partition=numbers,
-    first_offset=places,
-    last_offset=places,
-    log_end=numbers,
     besides=numbers,
     behind=numbers,
     content_hash=texts,

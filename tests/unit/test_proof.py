@@ -26,6 +26,18 @@ from csv2kafka.proof import (
 
 WHERE = "--check-proof r.json"
 OBJECTS = (("/a.csv", 10, "v1"), ("/b é\u202e.csv", None, 'etag="x"'))
+SIDE = TopicSide(
+    cluster_id="c",
+    topic="orders",
+    topic_id="t",
+    partition=3,
+    first_offset=5,
+    last_offset=8,
+    log_end=9,
+    besides=0,
+    behind=2,
+    content_hash="0f",
+)
 PROOF = Proof(
     tool="csv2kafka 1.2.3",
     at="2026-01-02T03:04:05+00:00",
@@ -34,18 +46,7 @@ PROOF = Proof(
     bad_rows=1,
     source=SourceSide(asked=("/a.csv", "/b*"), objects=Manifest(objects=OBJECTS), content_hash="0f"),
     settings={"format": "json", "key": ["id"], "quote": None, "no_header": False},
-    destination=TopicSide(
-        cluster_id="c",
-        topic="orders",
-        topic_id="t",
-        partition=3,
-        first_offset=5,
-        last_offset=8,
-        log_end=9,
-        besides=0,
-        behind=2,
-        content_hash="0f",
-    ),
+    destination=SIDE,
     checkpoint=JobState(
         run_id="r",
         complete=True,
@@ -68,7 +69,10 @@ def signed(**changes: Any) -> bytes:
     return receipt({**PROOF.as_dict(), **changes})
 
 
-@pytest.mark.parametrize("proof", [PROOF, TO_FILE, evolve(PROOF, rows=0)])
+EMPTY = evolve(PROOF, rows=0, destination=evolve(SIDE, first_offset=None, last_offset=None))
+
+
+@pytest.mark.parametrize("proof", [PROOF, TO_FILE, EMPTY])
 def test_what_is_written_comes_back(proof: Proof) -> None:
     assert read(receipt(proof.as_dict())) == proof
 
@@ -178,6 +182,23 @@ def test_a_field_of_a_later_version_of_the_tool_is_taken() -> None:
 def test_a_receipt_that_somebody_else_made(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="is no receipt"):
         read(signed(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"first_offset": 9, "last_offset": 8},
+        {"first_offset": None},
+        {"first_offset": None, "last_offset": None},
+        {"first_offset": -1},
+        {"last_offset": 9},
+        {"partition": -1},
+    ],
+)
+def test_numbers_that_do_not_go_together(changes: dict[str, int | None]) -> None:
+    """Behind the log's end a reader would wait."""
+    with pytest.raises(ConfigError, match="is no receipt"):
+        read(signed(destination={**PROOF.as_dict()["destination"], **changes}))
 
 
 def test_numbers_that_json_does_not_have() -> None:
