@@ -137,7 +137,7 @@ class SimulatedBroker:
 
     def disconnect(self) -> None:
         """All its connections are gone, and it has yet to find out."""
-        self._broken.update(self._arrivals)
+        self.closed = True
 
     async def cluster_id(self) -> str:
         return "simulated"
