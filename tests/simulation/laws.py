@@ -4,6 +4,7 @@
                 somebody asked for ``restart``. Dead letters likewise. The completion event once, behind every row.
     committed   a checkpoint is committed by the run whose claim is the last, from the checkpoint before it, with the
                 rows it counts in the same transaction; "complete" only when every row is visible.
+    left        a run that is fenced, and can see that another run has claimed the job since, claims no more.
     stored      a store never has more than that.
 
 At-least-once has fewer: rows first appear in order and none is left out; each once where no late request and no
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -101,6 +102,7 @@ class Laws:
     standing: Standing = field(factory=Standing)
     claims: list[tuple[str, int, int]] = field(factory=list)  # run, producer id, epoch; as they were committed
     events_seen: int = 0
+    barred: set[str] = field(factory=set)  # runs that have seen that another has the job
     _open: dict[tuple[TopicPartition, int], list[Stored]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -180,6 +182,15 @@ class Laws:
             if mine[self.data]:
                 standing.next_offset = mine[self.data][-1].last_offset + 1
 
+    def fenced(self, run_id: str, stores: Mapping[str, int | None]) -> None:
+        """A run has learnt that it is shut out, and all claims can be seen: one of another store's run, behind its own
+        last, tells it to leave. ``stores``: of runs; None: the checkpoint topic."""
+        own = [place for place, (each, _, _) in enumerate(self.claims) if each == run_id]
+        behind = {each for each, _, _ in self.claims[own[-1] + 1 :]} if own else set()
+        mine = stores.get(run_id)
+        if any(mine is None or stores.get(each) != mine for each in behind):
+            self.barred.add(run_id)
+
     def _claimed(self, claim: dict[str, Any], producer: Producer) -> None:
         if (claim["producer_id"], claim["producer_epoch"]) != (producer.producer_id, producer.epoch):
             self.broken(f"a claim names producer {claim['producer_id']}, and {producer} committed it")
@@ -187,6 +198,8 @@ class Laws:
             self.cluster.noted("a claim is hidden by another job's transaction")
         if self.claims and self.claims[-1][0] != claim["run_id"]:
             self.cluster.noted("a claim behind another run's")
+        if claim["run_id"] in self.barred:
+            self.broken(f"run {claim['run_id']} was fenced, could see another run's claim, and claims again")
         self.claims.append((claim["run_id"], producer.producer_id, producer.epoch))
 
     def _committed(self, made: dict[str, Any], producer: Producer, *, rows: int, bad: int, claims: bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 from cattrs import Converter
 from hypothesis import strategies as st
 
@@ -25,6 +25,7 @@ DAY = 86_400.0
 OPERATIONS = ("init_producer", "add_partitions", "produce", "end_transaction")
 READING = ("topic", "log_ends", "read", "create_topic")
 DELIVERIES = ("exactly-once", "at-least-once", "file")
+FEW_SEQUENCES = 40
 LOSSES = ("truncate", "recreate", "forget-checkpoints", "retention")
 
 
@@ -84,7 +85,8 @@ class Schedule:
     """``rows``: of the CSV; ``bad``: before which of them stands a bad one; ``objects``: files it is cut into.
     ``pauses``: seconds before each block of the source, over and over; ``failing``: which reads of it fail.
     ``changes_at``: when another version takes the source's place. ``markers``: how long each takes, over and over.
-    ``loss``: what is lost between the runs and the last one, of LOSSES."""
+    ``loss``: what is lost between the runs and the last one, of LOSSES. ``blind``: reading does not notice that the
+    source is another version. ``sequences``: how many numbers batches have before they begin again at 0."""
 
     seed: int
     delivery: str = "exactly-once"
@@ -104,6 +106,8 @@ class Schedule:
     verifies: bool = True
     first_epoch: int = 0
     loss: str | None = None
+    blind: bool = False
+    sequences: int = 1 << 31
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -167,7 +171,7 @@ def _schedule(d: Drawn, seed: int, delivery: str | None) -> Schedule:
     kafka = delivery != "file"
     runs = _runs(d, delivery, lossy=loss is not None, stormy=stormy)
     restartless = not any(run.restart for run in runs)
-    return Schedule(
+    made = Schedule(
         seed=seed,
         delivery=delivery,
         rows=rows,
@@ -189,6 +193,9 @@ def _schedule(d: Drawn, seed: int, delivery: str | None) -> Schedule:
         first_epoch=d.of((0,) * 9 + (32760,)),
         loss=loss,
     )
+    if kafka and d.chance(5):  # more rows than sequence numbers, which are more than any five batches have
+        made = evolve(made, rows=made.rows + FEW_SEQUENCES, sequences=FEW_SEQUENCES)
+    return evolve(made, blind=made.changes_at is not None and d.chance(60))
 
 
 def _runs(d: Drawn, delivery: str, *, lossy: bool, stormy: int) -> tuple[RunPlan, ...]:

@@ -8,7 +8,9 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 from attrs import define, field
 
@@ -28,6 +30,7 @@ from tests.simulation.table import Requests, Table, store_of
 JOB = "job"
 DATA, LETTERS, EVENTS = TopicPartition("rows", 0), TopicPartition("refused", 0), TopicPartition("events", 0)
 CHECKPOINTS = TopicPartition("csv2kafka-checkpoints", 0)
+FENCED = ("INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED", "INVALID_PRODUCER_ID_MAPPING")
 IDLE_SECONDS = 600.0  # after which brokers close a connection (connections.max.idle.ms)
 STOP_SECONDS = 9.5  # as the command has it: then the process ends anyway
 
@@ -202,7 +205,7 @@ class World:
             dead_letter_topic=LETTERS.topic,
             completion_topic=EVENTS.topic,
             broker_factory=self.net.factory(process.name),
-            clock=lambda: 1.7e9 + self.now() + process.clock_ahead,
+            clock=lambda: self._time_of_day(process),
             draw=self.draw.random,
         )
 
@@ -210,7 +213,11 @@ class World:
         if process.plan.store is None:
             return KafkaStore(broker_factory=self.net.factory(process.name), clock=self.now)
         store, process.requests = store_of(self.table(process.plan.store), process.name)
+        store._now = lambda: datetime.fromtimestamp(self._time_of_day(process), UTC)
         return store
+
+    def _time_of_day(self, process: Process) -> float:
+        return 1.7e9 + self.now() + process.clock_ahead
 
     async def _work(self, process: Process) -> None:
         pipeline = process.pipeline = Pipeline(
@@ -247,11 +254,26 @@ class World:
             self._opened_at(event.checkpoint)
         elif kind == "Waiting":
             self.tell(process.name, f"waits {event.seconds:.2f} s: {event.reason}")
+            if any(f"answered {name}" in event.reason for name in FENCED):
+                self._is_fenced(process)
         elif kind == "Committed":
             told = ", complete" if event.checkpoint.complete else ""
             self.tell(process.name, f"committed up to row {event.checkpoint.position.rows}{told}")
         elif kind == "StoreAway":
             self.cover("store away, rows go on")
+
+    def _is_fenced(self, process: Process) -> None:
+        """It looks next whether another run has claimed the job: if that can be seen, it claims no more itself."""
+        hidden = ("other-job", "old-leader")
+        if (
+            any(each.kind in hidden for each in self.schedule.happenings)
+            or CHECKPOINTS.topic not in self.net.cluster.topics
+        ):
+            return
+        log = self.net.cluster.log(CHECKPOINTS)
+        if log.stable == log.end:
+            stores = {each.run_id: each.plan.store for each in self.processes}
+            self.laws.fenced(process.run_id, stores)
 
     def _opened_at(self, checkpoint: Any) -> None:
         if self.schedule.delivery == "at-least-once":
@@ -358,7 +380,9 @@ class World:
     @contextmanager
     def patched(self) -> Iterator[None]:
         """What has to be replaced in the package for this world."""
-        yield
+        few = self.schedule.sequences
+        with patch("csv2kafka.kafka.writer._SEQUENCES", few), patch("tests.simulation.cluster.SEQUENCES", few):
+            yield
 
 
 def is_strict(schedule: Schedule) -> bool:
