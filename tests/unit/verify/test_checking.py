@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from csv2kafka import registry
-from csv2kafka.errors import ConfigError
+from csv2kafka.errors import ConfigError, NotAuthorized, SourceChanged, StateContradiction
 from csv2kafka.kernel import Header, digest, pack_records, stamp, unpack_batch
 from csv2kafka.model import Event, Progressed, Records, Started
 from csv2kafka.pipeline import Pipeline
@@ -25,6 +26,13 @@ from tests.simulation.job import DATA, TOPIC
 from tests.unit.verify.conftest import ROWS, Place, played
 
 WHERE = f"topic {TOPIC} partition 0"
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 def topic_of(proof: Proof) -> TopicSide:
@@ -82,6 +90,17 @@ def test_the_topics_hash_is_of_what_was_read_back(place: Place, monkeypatch: pyt
     sources, found = ({id(each): each for each in hashed[side::2]} for side in (0, 1))
     assert not sources.keys() & found.keys()
     assert sum(map(len, sources.values())) == sum(map(len, found.values())) == ROWS
+
+
+def test_two_hashes_that_differ_though_all_rows_are_equal_are_no_receipt(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours; no receipt says that it holds."""
+    calls = itertools.count()
+    monkeypatch.setattr(comparing, "digest", lambda *_: next(calls))
+    simulate(place.load(csv_text(ROWS)))
+    with pytest.raises(StateContradiction, match="all rows are equal, but the hash of the source's is"):
+        simulate(place.prove())
 
 
 def test_nothing_is_hashed_without_a_receipt(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,11 +203,27 @@ class TestSource:
     def test_may_not_be_read_any_more(self, place: Place, proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
         """No difference is known, so none is told."""
 
-        def refused(path: str) -> None:
-            raise PermissionError(13, "Permission denied", path)
-
-        monkeypatch.setattr("csv2kafka.sources.local._open", refused)
+        refused = PermissionError(13, "Permission denied", str(place.path))
+        monkeypatch.setattr("csv2kafka.sources.local._open", raising(refused))
         with pytest.raises(ConfigError, match="no permission"):
+            self.differences(place, proof)
+
+    @pytest.mark.parametrize(
+        ("error", "told"),
+        [
+            (ConfigError("nothing is there"), "the source cannot be found as it was: nothing is there"),
+            (SourceChanged("it is another"), "the source cannot be found as it was: it is another"),
+        ],
+    )
+    def test_cannot_be_listed_though_each_object_is_there(
+        self, place: Place, proof: Proof, error: Exception, told: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(LocalSource, "_find", raising(error))
+        assert self.differences(place, proof) == (told,)
+
+    def test_may_not_be_listed(self, place: Place, proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(LocalSource, "_find", raising(NotAuthorized("s3:ListBucket is missing")))
+        with pytest.raises(NotAuthorized):
             self.differences(place, proof)
 
     def test_is_not_looked_at(self, place: Place, proof: Proof) -> None:
