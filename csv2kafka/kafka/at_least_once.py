@@ -15,7 +15,7 @@ from attrs import define, evolve
 
 from csv2kafka.errors import ConfigError, Doubt
 from csv2kafka.kafka import checks
-from csv2kafka.kafka.port import Broker, Producer, TopicFacts
+from csv2kafka.kafka.port import Broker, Isolation, Producer, TopicFacts
 from csv2kafka.kafka.reconcile import Standing
 from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable, with_producer
 from csv2kafka.kafka.writer import ProducerState, Writer, repeated
@@ -41,6 +41,9 @@ async def open_session(
     known = _to_go_on_from(job, stored, run)
     if known is not None:
         await _check(settings, broker, job, known, topics.data, run)
+    if job.on_foreign == "stop" and not await _place_is_free(settings, broker, run):
+        # Like a dead run's, its batch is shut out by the next epoch, once the log is read.
+        run.producer = run.first_at = None
     if run.producer is None:
         if stored is not None and not stored.complete:
             _log.warning(
@@ -54,6 +57,7 @@ async def open_session(
         broker, run.producer, transactional_id=None, clock=settings.clock, next_offsets=run.next_offsets
     )
     await writer.send_again()
+    run.first_at = None
     reached = 0 if known is not None else checks.reached_by(stored, topics.data)
     ends = await checks.ends_known_well(broker, settings.data, reached, wait=settings.request_seconds)
     if known is None:
@@ -69,6 +73,7 @@ async def open_session(
     )
     return AtLeastOnceSession(
         resume_from=evolve(known, sink=sink),
+        run=run,
         packer=topics.packer(settings.compression),
         writer=writer,
         settings=settings,
@@ -93,6 +98,20 @@ async def _check(
     checks.log_still_has(settings.data, known.sink, ends)
 
 
+async def _place_is_free(settings: SinkSettings, broker: Broker, run: RunMemory) -> bool:
+    """Whether only the batch itself stands where the last session's first one was to stand, which was not answered.
+
+    It was read up to there at a leader that may have been cut off, and not have had what a dead run wrote at the next
+    one: sent again unseen, the same rows would stand there twice."""
+    if run.producer is None or run.first_at is None:
+        return True
+    ends, producer = await broker.log_ends(settings.data), run.producer.producer
+    if not ends.start <= run.first_at < ends.end:
+        return ends.end == run.first_at
+    found = await broker.read(settings.data, run.first_at, Isolation.READ_UNCOMMITTED, max_bytes=1)
+    return all((b.producer_id, b.producer_epoch) == (producer.producer_id, producer.epoch) for b in found.batches[:1])
+
+
 async def _successor(settings: SinkSettings, broker: Broker, stored: Checkpoint | None, run: RunMemory) -> Producer:
     """The producer of a dead run with the next epoch, which shuts out what that run left in the network.
 
@@ -110,6 +129,7 @@ async def _successor(settings: SinkSettings, broker: Broker, stored: Checkpoint 
 class AtLeastOnceSession(Session):
     """Idempotent, without transactions. ``stood``: what is behind ``resume_from`` already."""
 
+    run: RunMemory
     stood: Standing
 
     def standing(self) -> AsyncIterator[Records]:
@@ -124,10 +144,13 @@ class AtLeastOnceSession(Session):
         second without the first, and then never the first. That of the rows must come to stand where reading ended."""
         partition = self.settings.target(payload)
         is_first = partition not in self.writer.first_offsets
+        if is_first and payload.target is Target.DATA:
+            self.run.first_at = self.stood.end
         await self.writer.write(partition, mutable(payload.body))
         if is_first:
             await self.writer.confirmed()
         if is_first and payload.target is Target.DATA:
+            self.run.first_at = None
             at, expected = self.writer.first_offsets[partition], self.stood.end
             if at != expected and self.stood.on_foreign == "stop":
                 raise Doubt(

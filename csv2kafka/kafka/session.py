@@ -59,7 +59,8 @@ class RunMemory:
 
     ``restart_to``: the generation that ``restart`` was asked to begin. At-least-once: ``producer`` with its
     sequences and unconfirmed batches, ``next_offsets`` that were confirmed, ``begun``: the row-0 checkpoint,
-    ``shut_out``: somebody used the job's producer with a later epoch. ``writer`` and ``standing``: the session's.
+    ``first_at``: where a session's first batch of rows was to stand, while it is not confirmed, ``shut_out``:
+    somebody used the job's producer with a later epoch. ``writer`` and ``standing``: the session's.
     """
 
     owner: Ownership
@@ -71,6 +72,7 @@ class RunMemory:
     shut_out: bool = False
     next_offsets: dict[TopicPartition, int] = field(factory=dict)
     begun: Checkpoint | None = None
+    first_at: int | None = None
 
     def restarts(self, job: Job, *known: Checkpoint | None) -> bool:
         """Whether ``restart`` is still to be done, by the first of ``known``. Once: what an earlier session of this

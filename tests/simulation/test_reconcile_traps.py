@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction
 from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model import Completion, Payload, Target
-from tests.simulation.broker import Fault, Network, Request
+from tests.simulation.broker import Fault, Leaders, Network, Request, Silence
+from tests.simulation.cluster import Cluster, Log, Topic
 from tests.simulation.job import DATA, MemoryStore, Run, advanced, expected, payload, value, visible
 from tests.simulation.play import DEAD_LETTERS, EVENTS, on, played
 
@@ -405,6 +406,42 @@ def test_a_refused_dead_letter_does_not_hold_the_run_up_for_good() -> None:
         assert visible(net, DEAD_LETTERS) == [b"bad 0", b"bad 1"]
 
     played(test)()
+
+
+def test_what_a_leader_that_was_cut_off_did_not_have_is_not_doubled() -> None:
+    """Read up to there at the old leader, sent to it without an answer, and sent again to the new one, behind the same
+    rows of a dead run."""
+
+    async def test(net: Network) -> None:
+        store = MemoryStore()
+        await died(net, store, committed=0, sent=10)
+        log = net.cluster.log(DATA)
+        new, old = list(log.batches), Log()
+        net.leaders = OldLeader(old=old, until=asyncio.get_running_loop().time() + 60)
+        run = at_least_once(net, store)
+        assert (await run.run()).complete
+        assert log.batches[: len(new)] == new
+        assert visible(net) == expected(run.rows)
+
+    played(test)()
+
+
+@define(kw_only=True)
+class OldLeader(Leaders):
+    """Nobody finds the new leader of the rows' partition before ``until``, unless he asks anew."""
+
+    old: Log
+    until: float
+
+    def connect(self, connection: object, *, refresh: bool = False) -> object:
+        return "old" if not refresh and asyncio.get_running_loop().time() < self.until else "new"
+
+    def reached(self, connection: object, node: object, operation: str, cluster: Cluster) -> Cluster:
+        if connection != DATA or node != "old":
+            return cluster
+        if operation == "produce":
+            raise Silence
+        return evolve(cluster, topics={DATA.topic: Topic(topic_id="", partitions={0: self.old}, config={})})
 
 
 def test_completion_follows_the_rows() -> None:
