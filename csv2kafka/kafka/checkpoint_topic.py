@@ -11,7 +11,8 @@ start again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 
 from attrs import asdict, frozen
 
@@ -163,13 +164,13 @@ async def see_claim(broker: Broker, target: TopicPartition, job: str, offset: in
 
 async def claims(
     broker: Broker, target: TopicPartition, job: str, *, start: int, stop: int, patience: float
-) -> list[Claim]:
-    """The committed claims of the job between two offsets, in order."""
-    return [
-        Claim.from_json(record.value, where=f"{target} offset {record.offset}")
-        async for record in committed_records(broker, target, start, stop, patience=patience)
-        if record.key == _key("claim", job) and record.value is not None
-    ]
+) -> AsyncGenerator[Claim, None]:
+    """The committed claims of the job between two offsets, in order, each as soon as it is seen: what some transaction
+    hides behind them takes nothing from them. Whoever may leave before the end closes it (``aclosing``)."""
+    async with aclosing(committed_records(broker, target, start, stop, patience=patience)) as records:
+        async for record in records:
+            if record.key == _key("claim", job) and record.value is not None:
+                yield Claim.from_json(record.value, where=f"{target} offset {record.offset}")
 
 
 async def all_records(broker: Broker, target: TopicPartition) -> Mapping[bytes, LogRecord]:

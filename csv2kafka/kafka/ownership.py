@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from attrs import define
@@ -147,12 +148,14 @@ def _watch_from(owner: Ownership) -> int | None:
 async def _refuse_if_claimed(
     owner: Ownership, broker: Broker, topic: TopicPartition, lease: Lease | None, start: int, stop: int
 ) -> None:
-    for other in await checkpoint_topic.claims(broker, topic, owner.job, start=start, stop=stop, patience=ASK_AGAIN):
-        if other.run_id == owner.run_id:
-            continue
-        if lease is not None and other.store_id == owner.store_id:
-            continue  # between runs that share a store the lease decides, and we hold it
-        raise TakenOver(
-            f"job {owner.job}: run {other.run_id} has claimed it at {other.at}; this is run {owner.run_id}",
-            hint="the other run goes on from the last commit; `csv2kafka status` shows how far it is",
-        )
+    found = checkpoint_topic.claims(broker, topic, owner.job, start=start, stop=stop, patience=ASK_AGAIN)
+    async with aclosing(found) as others:
+        async for other in others:
+            if other.run_id == owner.run_id:
+                continue
+            if lease is not None and other.store_id == owner.store_id:
+                continue  # between runs that share a store the lease decides, and we hold it
+            raise TakenOver(
+                f"job {owner.job}: run {other.run_id} has claimed it at {other.at}; this is run {owner.run_id}",
+                hint="the other run goes on from the last commit; `csv2kafka status` shows how far it is",
+            )

@@ -669,6 +669,26 @@ class TestOwnership:
 
         played(test)()
 
+    def test_a_fenced_run_leaves_for_a_claim_also_where_something_hides_what_stands_behind_it(self) -> None:
+        """With the claim in sight it shut its owner out, for as long as somebody's transaction was open behind it."""
+
+        async def test(net: Network) -> None:
+            run, other = Run(network=net), Run(network=net, name="other")
+            with pytest.raises(Fenced):
+                async with run.session() as session:
+                    await session.write(payload(0, 2))
+                    async with other.session():
+                        await asyncio.sleep(1)
+                        foreign(net, transaction="another")
+                        await session.write(payload(2, 4))
+                        await session.commit(advanced(session.resume_from, 4))
+            net.sent.clear()
+            with pytest.raises(TakenOver, match="run other"):
+                await run.one_session()
+            assert "init_producer" not in sent(net, "run")
+
+        played(test)()
+
     def test_silence_is_no_reason_to_ask(self) -> None:
         """No answer leads straight to a new InitProducerId, even if somebody has claimed: they are told then."""
 
