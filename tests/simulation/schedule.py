@@ -195,7 +195,9 @@ def _schedule(d: Drawn, seed: int, delivery: str | None) -> Schedule:
     )
     if kafka and d.chance(5):  # more rows than sequence numbers, which are more than any five batches have
         made = evolve(made, rows=made.rows + FEW_SEQUENCES, sequences=FEW_SEQUENCES)
-    return evolve(made, blind=made.changes_at is not None and d.chance(60))
+    # Only where rows are seen with their commit, behind the last look at the source.
+    blind = made.changes_at is not None and d.chance(60) and delivery == "exactly-once"
+    return evolve(made, blind=blind)
 
 
 def _runs(d: Drawn, delivery: str, *, lossy: bool, stormy: int) -> tuple[RunPlan, ...]:
