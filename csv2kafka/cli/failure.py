@@ -34,6 +34,8 @@ def _translated(error: BaseException) -> Csv2KafkaError:
         return ConfigError(error.format_message())
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Stopped("interrupted", hint="run it again")
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return ConfigError(f"{error.filename}: {error.strerror}", hint="give another path")
     if isinstance(error, OSError) and error.filename:
         return Csv2KafkaError(f"{error.filename}: {error.strerror}", hint="see whether it is there and may be used")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -38,7 +38,7 @@ class ConnectConfig(CommonConfig):
         verify=True,
     )
     checkpoints: str = option(
-        kinds.text("URL", "a URL such as sqlite:///jobs.db", r"[a-z][a-z0-9+.-]*://.*"),
+        kinds.text("URL", "a URL such as sqlite:///jobs.db", r"[a-z][a-z0-9+.-]*://[^\0]*"),
         group=GUARANTEES,
         help="Where progress and the lease are kept. sqlite:///PATH: a SQLite file; PATH is relative unless it begins "
         "with a slash itself (sqlite:////var/lib/jobs.db). kafka://: the checkpoint topic alone. "

@@ -138,7 +138,9 @@ def _table(file: Path | str, read: Read | None) -> dict[str, Any]:
         return tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise _unreadable(f"{file}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise _unreadable(f"{file}: its values stand within each other too deeply") from error
+    except ValueError as error:  # besides those of TOML and UTF-8, of numbers that are too long
         raise _unreadable(f"{file}: not TOML: {error}") from error
 
 

@@ -187,6 +187,8 @@ def _expand(pattern: str) -> tuple[list[str], str]:
     path = Path(pattern)
     try:
         status = path.stat()
+    except ValueError:
+        return [], "a path has no zero byte in it"
     except OSError as error:
         if glob.has_magic(pattern):
             return _matches(pattern)

@@ -290,3 +290,20 @@ def test_every_option_says_what_it_is() -> None:
         assert said.group
         if not said.required:
             assert said.kind.parse(said.default) == said.default, f"{said.name}: its default is not one of its values"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["partition = " + "9" * 5000, "x = " + "[" * 50_000, "x = " + "{a=" * 50_000, "\0"],
+)
+def test_toml_that_readers_stumble_over_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError):
+        load(RunConfig, flags={"sources": ("a.csv",), "output": "b"}, file=file)
+
+
+def test_a_zero_byte_is_in_no_path() -> None:
+    """A file can have one, where a command line cannot."""
+    with pytest.raises(ConfigError, match="checkpoints"):
+        load(RunConfig, flags={"sources": ("a.csv",), "output": "b", "checkpoints": "sqlite:///a\0b"})

@@ -251,3 +251,9 @@ def test_interrupted_outside_a_run_it_is_a_stop(command: Command, monkeypatch: p
     outcome = command("status")
     assert outcome.code == 75
     assert "interrupted" in outcome.err
+
+
+def test_a_name_that_is_too_long_is_a_wrong_option(command: Command) -> None:
+    outcome = command("run", "a.csv", "-o", "b", "--report", "x" * 300)
+    assert outcome.code == 2, outcome.err
+    assert "too long" in outcome.err

@@ -296,3 +296,8 @@ class TestChanges:
 
         monkeypatch.setattr(os, "pread", asks_the_loop)
         assert await content(source, obj) == b"a\n"
+
+
+async def test_a_path_with_a_zero_byte_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a path has no zero byte in it"):
+        [obj async for obj in LocalSource("a\0b").objects()]
