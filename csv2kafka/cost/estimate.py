@@ -61,7 +61,7 @@ class Target:
     memory_gb: int = 0
     share: str | None = None
     disk_gb: int = 0
-    alarms: int = 5
+    alarms: int = 6
 
     @property
     def is_instance(self) -> bool:
@@ -83,7 +83,7 @@ TARGETS = {
         _ECS,
         evolve(_ECS, name="ecs-spot", machine="Fargate Spot, ARM, 4 vCPU, 8 GB", share="fargate_spot_share"),
         Target(name="batch", machine="c7g.xlarge Spot, 30 GB gp3", start_minutes=3, disk_gb=30),
-        Target(name="ec2", machine="c7g.xlarge Spot, 16 GB gp3", start_minutes=1, disk_gb=16, alarms=7),
+        Target(name="ec2", machine="c7g.xlarge Spot, 16 GB gp3", start_minutes=1, disk_gb=16, alarms=8),
     )
 }
 

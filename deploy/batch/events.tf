@@ -7,12 +7,12 @@ locals {
     failed = {
       type   = "Batch Job State Change"
       detail = { status = ["FAILED"], arrayProperties = { index = [{ exists = false }] } }
-      text   = "has failed: <reason>. Its log's last line says why; ./job logs shows it."
+      text   = "has failed. ./job status has Batch's reason, the last line of its log says why; ./job logs shows it."
     }
     blocked = {
       type   = "Batch Job Queue Blocked"
       detail = {}
-      text   = "waits and cannot start: <reason>. It starts by itself as soon as it can."
+      text   = "waits and cannot start. It starts by itself as soon as it can; ./job status has the reason."
     }
   }
 }
@@ -37,11 +37,11 @@ resource "aws_cloudwatch_event_target" "alarms" {
   rule = aws_cloudwatch_event_rule.jobs[each.key].name
   arn  = module.common.alarm_topic_arn
 
+  # Not the reason: quotes in it (of a registry's answer) would make what is sent no JSON, and nothing would come.
   input_transformer {
     input_paths = {
       job    = "$.detail.jobName"
       id     = "$.detail.jobId"
-      reason = "$.detail.statusReason"
       region = "$.region"
     }
     input_template = "\"csv2kafka: the Batch job <job> (<id>, <region>) ${each.value.text}\""

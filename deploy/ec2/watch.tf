@@ -75,11 +75,9 @@ resource "aws_cloudwatch_event_target" "not_started" {
   rule = aws_cloudwatch_event_rule.not_started.name
   arn  = module.common.alarm_topic_arn
 
+  # Not the cause: quotes in it would make what is sent no JSON, and nothing would come.
   input_transformer {
-    input_paths = {
-      cause = "$.detail.StatusMessage"
-      group = "$.detail.AutoScalingGroupName"
-    }
-    input_template = "\"<group>: an instance could not be started: <cause>. The group goes on trying; ./job status shows its tries.\""
+    input_paths    = { group = "$.detail.AutoScalingGroupName" }
+    input_template = "\"<group>: an instance could not be started. The group goes on trying; ./job status shows its tries, and why they failed.\""
   }
 }

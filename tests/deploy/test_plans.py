@@ -18,6 +18,8 @@ from csv2kafka.checkpoints.dynamodb_item import EXPIRES, KEY
 from csv2kafka.config import RunConfig, load, unknown_variables
 from csv2kafka.config.references import SCHEMES
 from csv2kafka.errors import ConfigError
+from tests.deploy import filter_patterns
+from tests.deploy.alarms import raises
 from tests.deploy.conftest import Planned
 from tests.deploy.processes import pairs
 from tests.deploy.terraform import COMMON, DEPLOY, TARGETS, Resources, Terraform
@@ -301,6 +303,27 @@ class TestAlarms:
         }
         services = {json.loads(each["event_pattern"])["source"][0] for each in rules_named(state, told)}
         assert services == {{"ecs": "aws.states", "batch": "aws.batch", "ec2": "aws.autoscaling"}[state.target]}
+
+    def test_what_is_told_is_json_whatever_happened(self, state: Resources) -> None:
+        """EventBridge puts values in as they are: of a sentence that AWS wrote a quote would make it no JSON."""
+        plain = {"status", "name", "error", "executionArn", "jobName", "jobId", "region", "AutoScalingGroupName"}
+        for address, target in state.of_type("aws_cloudwatch_event_target").items():
+            for transformer in target["input_transformer"]:
+                assert isinstance(json.loads(transformer["input_template"]), str), address
+                assert {path.rpartition(".")[2] for path in transformer["input_paths"].values()} <= plain, address
+
+    def test_a_network_that_was_never_open_is_told(self, state: Resources) -> None:
+        """Such a run is started again, up to fifty times."""
+        (each,) = [
+            each
+            for each in state.of_type("aws_cloudwatch_log_metric_filter").values()
+            if each["metric_transformation"][0]["name"] == "OutOfReach"
+        ]
+        ends = [{"event": "failed", "exit_code": code} for code in (69, 75, 65)]
+        assert filter_patterns.values(each, ends) == [1.0]
+        alarm = state.resource('module.common.aws_cloudwatch_metric_alarm.job["out-of-reach"]')
+        assert raises(alarm, [[1.0], [], [], [1.0], [], [], [], [], [1.0]])
+        assert not raises(alarm, [[1.0], [], [1.0]])
 
 
 def rules_named(state: Resources, names: set[str]) -> list[Mapping[str, Any]]:

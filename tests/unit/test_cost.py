@@ -95,8 +95,8 @@ def test_a_price_of_today_takes_the_place_of_the_assumed_one() -> None:
 
 
 def test_what_stands_all_month() -> None:
-    assert standing(TARGETS["ecs"], prices()) == pytest.approx(0.5)
-    assert standing(TARGETS["ec2"], prices(), endpoints=4) == pytest.approx(0.7 + 29.2)
+    assert standing(TARGETS["ecs"], prices()) == pytest.approx(0.6)
+    assert standing(TARGETS["ec2"], prices(), endpoints=4) == pytest.approx(0.8 + 29.2)
 
 
 def test_each_price_says_where_it_is_from() -> None:

@@ -12,6 +12,8 @@ locals {
     # Exit codes that nobody starts again by itself.
     Failures  = "{ $.event = \"failed\" && ($.exit_code = 1 || $.exit_code = 2 || $.exit_code = 65 || $.exit_code = 70 || $.exit_code = 76) }"
     TakenOver = "{ $.event = \"failed\" && $.exit_code = 76 }"
+    # Started again, which helps little where the network was never open.
+    OutOfReach = "{ $.event = \"failed\" && $.exit_code = 69 }"
   }
   alarms = {
     job-failed = {
@@ -34,6 +36,10 @@ locals {
     lease-lost = {
       about = "A job ended because another run has taken it over (exit code 76). That one does the work; if nobody started it on purpose, find out who did."
       of    = "TakenOver", statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0, minutes = 1, within = 1
+    }
+    out-of-reach = {
+      about = "Three runs within an hour gave up, as Kafka or AWS did not answer (exit code 69); they are started again. Are the ports, security groups and endpoints right? The log's line \"failed\" says what did not answer."
+      of    = "OutOfReach", statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0, minutes = 3, within = 60
     }
   }
 }

@@ -34,7 +34,7 @@ def test_a_table_of_all_targets_and_what_was_assumed(command: Command) -> None:
         "compute", "S3 requests", "DynamoDB", "network", "logs", "metrics", "Step Functions", "total"
     ]  # fmt: skip
     assert lines[10].split() == ["total", "0.0360", "0.0166", "0.0245", "0.0217"]
-    assert lines[11].split() == ["a", "month", "0.50", "0.50", "0.50", "0.70"]
+    assert lines[11].split() == ["a", "month", "0.60", "0.60", "0.60", "0.80"]
     assert "- a month, whether anything runs or not: for alarms" in lines
     assert "- ecs: Fargate, ARM, 4 vCPU, 8 GB, paid for 10.5 minutes with start and end" in lines
     assert lines[-1] == "- prices of us-east-1, 2026-11-30 (csv2kafka/cost/prices.toml says where from)"
@@ -61,7 +61,7 @@ def test_one_target_with_all_that_can_be_said(command: Command) -> None:
     assert "to another zone" in outcome.out
     assert "whether anything runs or not: for alarms and 2 interface endpoints" in outcome.out
     assert "a month" in outcome.out
-    assert "15.30" in outcome.out
+    assert "15.40" in outcome.out
 
 
 def test_as_json(command: Command) -> None:

@@ -251,8 +251,8 @@ run "alarms" {
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.job) == ["bad-rows", "job-failed", "lease-in-danger", "lease-lost", "no-progress"]
-    error_message = "Five alarms."
+    condition     = keys(aws_cloudwatch_metric_alarm.job) == ["bad-rows", "job-failed", "lease-in-danger", "lease-lost", "no-progress", "out-of-reach"]
+    error_message = "Six alarms."
   }
   assert {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.job : alarm.treat_missing_data == "notBreaching" && alarm.period == 60])
