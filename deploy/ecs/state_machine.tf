@@ -19,8 +19,10 @@ locals {
     "70" = "Kafka, checkpoint and store contradict each other: the log says how. A person decides."
     "76" = "Another run has taken this job over and does the work: do not start it again."
   }
-  # Of the call that starts a task: what no second try changes.
-  for_good = ["ECS.AccessDeniedException", "ECS.InvalidParameterException", "ECS.ClusterNotFoundException", "States.Runtime", "States.QueryEvaluationError", "States.DataLimitExceeded"]
+  # Of the call that starts a task: what further tries do not change. Three, as ECS says the second also where it was
+  # slowed down in looking at the network, and a role that has just been made is not known everywhere.
+  for_good       = ["ECS.AccessDeniedException", "ECS.InvalidParameterException", "ECS.ClusterNotFoundException", "States.QueryEvaluationError"]
+  tries_of_those = 3
 
   taken = ["DynamoDB.ConditionalCheckFailedException", "DynamoDb.ConditionalCheckFailedException"]
   gone  = ["Sfn.ExecutionDoesNotExistException", "SFN.ExecutionDoesNotExistException"]
@@ -283,7 +285,7 @@ locals {
       Choices = [
         { Condition = "{% $exit = 0 %}", Assign = { failure = "none", reason = "none" }, Next = "Give the turn back" },
         {
-          Condition = "{% $exit = -1 and $failure in ${jsonencode(local.for_good)} %}"
+          Condition = "{% $exit = -1 and $failure in ${jsonencode(local.for_good)} and $attempt >= ${local.tries_of_those} %}"
           Next      = "Give the turn back"
         },
         {

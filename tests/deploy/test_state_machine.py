@@ -164,11 +164,16 @@ class TestUntilDone:
         ecs.answers = [TaskError("States.TaskFailed", cause[: cause.index("65") + 3])]
         assert Execution(definition(), {}, ecs).end().error == "Csv2kafka.ExitCode65"
 
-    def test_a_right_that_is_missing_is_not_tried_again(self, definition: Definition, ecs: Ecs) -> None:
+    def test_a_right_that_is_missing_is_not_tried_for_ever(self, definition: Definition, ecs: Ecs) -> None:
         ecs.answers = [TaskError("ECS.AccessDeniedException", "not authorized to perform: ecs:RunTask")]
         run = Execution(definition(), {}, ecs).end()
-        assert (run.status, run.error, len(ecs.started)) == ("FAILED", "ECS.AccessDeniedException", 1)
+        assert (run.status, run.error, len(ecs.started)) == ("FAILED", "ECS.AccessDeniedException", 3)
         assert "not authorized" in run.cause
+
+    def test_ecs_was_slowed_down(self, definition: Definition, ecs: Ecs) -> None:
+        ecs.answers = [TaskError("ECS.InvalidParameterException", "Error retrieving subnet information"), ended(0)]
+        run = Execution(definition(), {}, ecs).end()
+        assert (run.status, len(ecs.started)) == ("SUCCEEDED", 2), run.cause
 
     def test_not_for_ever(self, definition: Definition, ecs: Ecs) -> None:
         ecs.answers = [failed(75)]
