@@ -128,6 +128,19 @@ data "aws_vpc" "endpoints" {
   id = var.vpc_id
 }
 
+# The VPC's first block of addresses is not its only one where a second was added: jobs come in from any.
+resource "aws_vpc_security_group_ingress_rule" "endpoints_job" {
+  count = local.inside ? 1 : 0
+
+  description                  = "Jobs of ${local.prefix}"
+  security_group_id            = aws_security_group.endpoints[0].id
+  referenced_security_group_id = aws_security_group.job.id
+  ip_protocol                  = "tcp"
+  from_port                    = 443
+  to_port                      = 443
+  tags                         = local.tags
+}
+
 resource "aws_vpc_security_group_ingress_rule" "endpoints" {
   count = local.inside ? 1 : 0
 
