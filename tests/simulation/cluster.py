@@ -90,6 +90,7 @@ class Log:
     producers: dict[int, Known] = field(factory=dict)
     open: dict[int, int] = field(factory=dict)  # producer id → first offset of its transaction
     aborted: list[tuple[int, int, int]] = field(factory=list)  # producer id, first offset, the marker's
+    asked: dict[int, tuple[int, int]] = field(factory=dict)  # of producers verified since: epoch, lowest sequence
 
     @property
     def stable(self) -> int:
@@ -104,6 +105,8 @@ class Log:
         transactional = bool(attributes & 0x10)
         if producer_id != NO_PRODUCER:
             known = self._known(producer_id)
+            if producer_id in self.asked and first > self.asked[producer_id][1] and not (known and epoch < known.epoch):
+                raise error("Produce", 45)
             if known is None:
                 known = self.producers[producer_id] = Known(epoch)  # may start anywhere
             elif epoch < known.epoch:
@@ -122,6 +125,7 @@ class Log:
                 raise error("Produce", 48)
             known.batches = [*known.batches, (first, last, self.end)][-REMEMBERED_BATCHES:]
             known.at = self.now()
+            self.asked.pop(producer_id, None)
             if transactional:
                 self.open.setdefault(producer_id, self.end)
         base = self.end
@@ -138,6 +142,13 @@ class Log:
         self.watch(stored)
         return base
 
+    def verified(self, producer_id: int, epoch: int, first: int) -> None:
+        """A batch's transaction is asked about: none with a later sequence gets in before it."""
+        known, lowest = self.asked.get(producer_id, (epoch, first))
+        if epoch > known:
+            known, lowest = epoch, first
+        self.asked[producer_id] = known, min(lowest, first) if epoch == known else lowest
+
     def _known(self, producer_id: int) -> Known | None:
         known = self.producers.get(producer_id)
         if known is not None and producer_id not in self.open and self.now() - known.at > PRODUCER_SECONDS:
@@ -150,6 +161,7 @@ class Log:
         if producer.epoch < known.epoch:
             return
         known.at = self.now()
+        self.asked.pop(producer.producer_id, None)
         if producer.epoch > known.epoch:
             known.epoch, known.batches = producer.epoch, []
         first = self.open.pop(producer.producer_id, None)
@@ -192,6 +204,7 @@ class Log:
         self.end = end
         self.producers.clear()
         self.open.clear()
+        self.asked.clear()
 
     def compact(self) -> None:
         """Drop batches whose records all have later ones with the same keys; offsets stay as they are."""
@@ -341,9 +354,10 @@ class Cluster:
 
     def _verify(self, target: TopicPartition, log: Log, batch: bytes, transactional_id: str) -> None:
         """As ``AddPartitionsToTxnManager`` has it: only what would begin a transaction there is asked about."""
-        producer_id, epoch = struct.unpack_from(">qh", batch, 43)
+        producer_id, epoch, first = struct.unpack_from(">qhi", batch, 43)
         if producer_id in log.open and log.producers[producer_id].epoch == epoch:
             return
+        log.verified(producer_id, epoch, first)
         known = self._remembered(transactional_id)
         if known is None or known.producer.producer_id != producer_id:
             raise error("Produce", 49)

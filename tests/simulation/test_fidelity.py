@@ -66,6 +66,9 @@ NAMED: dict[str, Sequence[Op]] = {
     "abort, then produce": (INIT, ADD, ROWS, ABORT, ROWS, again(ROWS), READ_ALL),
     "commit, then produce": (INIT, ADD, ROWS, COMMIT, ROWS, READ),
     "produce without AddPartitions": (INIT, ROWS, ADD_OTHER, ROWS, ROWS_OTHER, COMMIT),
+    "refused without AddPartitions, then a later one": (INIT, ROWS, ADD, evolve(ROWS, sequence="gap"), ROWS, COMMIT),
+    "refused without AddPartitions, then an earlier one": (INIT, evolve(ROWS, sequence="gap"), ADD, ROWS, ROWS, COMMIT),
+    "refused without AddPartitions, then a new epoch": (INIT, ROWS, INIT, ADD, evolve(ROWS, sequence="gap"), COMMIT),
     "another's transaction hides rows": (INIT, INIT_1, ADD, of_other(ADD), ROWS_1, ROWS, COMMIT, READ, of_other(ABORT)),
     "two transactions, aborted and committed": (
         *(INIT, INIT_1, ADD, of_other(ADD), ROWS, ROWS_1, ROWS, ROWS_1, ABORT, READ, of_other(COMMIT)),
