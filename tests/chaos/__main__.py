@@ -23,7 +23,7 @@ from types import FrameType
 from csv2kafka.cli.local_kafka import fetch_jars, missing_tools
 from tests.chaos import results
 from tests.chaos.campaign import Campaign
-from tests.chaos.places import own_mounts
+from tests.chaos.places import be_patient, own_mounts
 from tests.chaos.table import FAULTS
 from tests.faults.installed import KERNEL
 
@@ -69,6 +69,7 @@ def default_faults(*, brief: bool) -> list[str]:
 def run(arguments: argparse.Namespace, only: list[str], minutes: float | None) -> int:
     fetch_jars(print)
     own_mounts()
+    be_patient()
     signal.signal(signal.SIGTERM, _interrupted)
     campaign = Campaign(
         seed=random.randrange(10**6) if arguments.seed is None else arguments.seed,

@@ -8,12 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from csv2kafka.cli.local_kafka import LocalKafka
 from tests.chaos.job import Run
-from tests.chaos.places import ThreeBrokers, patiently
+from tests.chaos.places import ThreeBrokers
 from tests.chaos.trial import Trial
 from tests.kafka_cluster import KafkaCluster
 
@@ -52,12 +51,12 @@ def _all_go_on(trial: Trial, runs: list[Run], since: float, until: float) -> Non
 
 def _stop(node: LocalKafka) -> Callable[[], None]:
     node.stop()
-    return partial(patiently, node.start)
+    return node.start
 
 
 def _kill(node: LocalKafka) -> Callable[[], None]:
     node.kill()
-    return partial(patiently, node.start)
+    return node.start
 
 
 def _struck(trial: Trial, which: Callable[[KafkaCluster, Run], int], *hows: How) -> None:
@@ -72,7 +71,7 @@ def _struck(trial: Trial, which: Callable[[KafkaCluster, Run], int], *hows: How)
                 _all_go_on(trial, runs, since, time.time() + 0.2)
             finally:
                 back()
-            patiently(cluster.until_in_sync)
+            cluster.until_in_sync()
             cluster.elect_preferred_leaders()
             for run in runs:
                 run.until_rows(run.rows)
@@ -140,7 +139,7 @@ def broker_frozen(trial: Trial) -> None:
             finally:
                 os.kill(pid, signal.SIGCONT)
             _all_go_on(trial, runs, since, time.time() + 0.1)
-            patiently(cluster.until_in_sync)
+            cluster.until_in_sync()
 
 
 def rolled_clean(trial: Trial) -> None:
@@ -164,7 +163,7 @@ def _rolled(trial: Trial, how: How) -> None:
                 _all_go_on(trial, runs, since, time.time() + 0.2)
             finally:
                 back()
-            patiently(cluster.until_in_sync)
+            cluster.until_in_sync()
         cluster.elect_preferred_leaders()
 
 
@@ -179,7 +178,7 @@ def all_killed(trial: Trial) -> None:
         trial.times += 1
         trial.pause(trial.draw.uniform(0, 5))
         with ThreadPoolExecutor(len(cluster.nodes)) as pool:
-            list(pool.map(patiently, [node.start for node in cluster.nodes.values()]))
+            list(pool.map(LocalKafka.start, cluster.nodes.values()))
         back = time.time()  # as soon as all answer
         for run in runs:
             trial.goes_on(run, back)

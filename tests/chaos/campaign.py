@@ -22,7 +22,7 @@ from tests.chaos.trial import Result, Trial, tried
 
 ROWS = {"small": 300, "middle": 60_000, "large": 400_000}
 BRIEF_ROWS = {"small": 300, "middle": 30_000, "large": 30_000}
-THREADS: dict[Lane, int] = {"kills": 3, "broker": 2, "own": 1, "cluster": 1}
+THREADS: dict[Lane, int] = {"kills": 4, "broker": 2, "own": 1, "cluster": 1}
 JOIN_SECONDS = 300.0  # for what is under way to come to its end, when the time is over or all is interrupted
 
 
@@ -51,8 +51,6 @@ class Campaign:
                 Source.made(directory / f"{name}.csv", rows)
                 for name, rows in (BRIEF_ROWS if self.minutes is None else ROWS).items()
             )
-            for source in sources:
-                _ = source.values  # once, before threads ask for them
             groups: list[tuple[type[OneBroker] | type[ThreeBrokers], list[Lane]]] = [
                 (OneBroker, ["kills", "broker", "own"]),
                 (ThreeBrokers, ["cluster"]),

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.chaos.job import PASSING, Job, Problem, Run, expect
-from tests.chaos.places import OneBroker, patiently, small_disk
+from tests.chaos.places import OneBroker, small_disk
 from tests.chaos.trial import Skip, Trial
 
 NO_MOUNT = "no small disk can be mounted (that needs root)"
@@ -145,7 +145,7 @@ def _amid_rows(trial: Trial) -> Run:
 
 
 def _back(trial: Trial, own: OneBroker, run: Run) -> None:
-    patiently(own.node.start)
+    own.node.start()
     since = time.time()
     trial.goes_on(run, since, after=since - 0.2)  # it answers a moment before that is seen
 

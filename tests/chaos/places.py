@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -13,14 +13,15 @@ from typing import Protocol
 from attrs import define
 from confluent_kafka.admin import AdminClient
 
+from csv2kafka.cli import local_kafka
 from csv2kafka.cli.local_kafka import LocalKafka
-from csv2kafka.errors import Unreachable
+from tests import kafka_cluster
 from tests.conftest import create_topic
 from tests.kafka_cluster import KafkaCluster
 
 CLONE_NEWNS = 0x00020000
 MOUNT_SECONDS = 10.0
-ATTEMPTS = 4
+BUSY_SECONDS = 300.0
 # A dead run's transaction is looked for every half second; logins are held for two.
 CONFIG: Mapping[str, str] = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
@@ -66,7 +67,7 @@ class OneBroker:
     @contextmanager
     def running(self) -> Iterator[OneBroker]:
         try:
-            patiently(self.node.start)
+            self.node.start()
             yield self
         finally:
             self.node.kill()
@@ -85,33 +86,20 @@ class ThreeBrokers:
         return self.cluster.bootstrap_servers
 
     def create_topic(self, name: str) -> None:
-        create_topic(self.servers, name)
-        self.until_in_sync()
+        self.cluster.create_topic(name)
 
     def delete_topic(self, name: str) -> None:
         AdminClient({"bootstrap.servers": self.servers, "log_level": 0}).delete_topics([name])[name].result(20)
 
-    def until_in_sync(self) -> None:
-        patiently(self.cluster.until_in_sync)
-
     @contextmanager
     def running(self) -> Iterator[ThreeBrokers]:
-        patiently(self.cluster.__enter__)
-        try:
+        with self.cluster:
             yield self
-        finally:
-            self.cluster.__exit__(None, None, None)
 
 
-def patiently(work: Callable[[], object]) -> None:
-    """Do it, and again: on a very busy machine a broker takes more than the minute that it is given."""
-    for attempt in range(ATTEMPTS):
-        try:
-            work()
-            return
-        except (Unreachable, AssertionError):
-            if attempt + 1 == ATTEMPTS:
-                raise
+def be_patient() -> None:
+    """On a very busy machine a broker takes more than the minute that it is given."""
+    local_kafka.START_SECONDS = local_kafka.FORMAT_SECONDS = kafka_cluster.SECONDS = BUSY_SECONDS
 
 
 def own_mounts() -> bool:
