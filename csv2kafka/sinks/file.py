@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
-from csv2kafka.errors import Csv2KafkaError, Doubt, TakenOver
+from csv2kafka.errors import Csv2KafkaError, Doubt, StaleLease, TakenOver
 from csv2kafka.model import Checkpoint, Completion, DeadLetter, Packed, Payload, Records, Target
 from csv2kafka.model.findings import Finding, Forecast
 from csv2kafka.protocols import LEASE_SECONDS, Job, Lease
@@ -67,7 +67,9 @@ class FileSink:
         session = _Session(Output(self._path))
         try:
             try:
-                await session.begin(job, stored)
+                await session.begin(job, stored, lease)
+            except StaleLease:
+                raise
             except TakenOver as error:
                 raise self._locked_by_another(error, lease) from error
             self._locked_since = None
@@ -112,7 +114,16 @@ class _Session:
         self._output = output
         self._running: asyncio.Future[Any] | None = None
 
-    async def begin(self, job: Job, stored: Checkpoint | None) -> None:
+    async def begin(self, job: Job, stored: Checkpoint | None, lease: Lease | None) -> None:
+        """The lease is asked for again under the lock: a run that was stopped before it took it, and wakes when
+        another has done the work and gone, would cut off what that one wrote."""
+        await self._threaded(lambda: self._output.lock(job, stored))
+        try:
+            if lease is not None:
+                await lease.renew()
+        except BaseException:
+            await self._threaded(self._output.leave_as_it_was)
+            raise
         self.resume_from = await self._threaded(lambda: self._output.open(job, stored))
 
     async def standing(self) -> AsyncIterator[Records]:

@@ -34,22 +34,32 @@ class Output:
         self._files: dict[Target, int] = {}
         self._lengths: dict[Target, int] = {}
         self._unsynced: set[Target] = set()
+        self._made = False  # by taking the lock
+
+    def lock(self, job: Job, stored: Checkpoint | None) -> None:
+        """Nobody else can write from here on."""
+        path = self._paths[Target.DATA]
+        with _explained(path):
+            self._check_paths(_committed(None if job.restart else stored))
+            self._made = not path.exists()
+            self._files[Target.DATA] = _locked(path)
+
+    def leave_as_it_was(self) -> None:
+        """In place of ``open``."""
+        if self._made:
+            self._paths[Target.DATA].unlink(missing_ok=True)
 
     def open(self, job: Job, stored: Checkpoint | None) -> Checkpoint:
-        """Lock, check, cut. Gives the checkpoint that counts; nothing is changed where it raises."""
+        """Check, cut. Gives the checkpoint that counts; nothing is changed where it raises."""
         path = self._paths[Target.DATA]
         with _explained(path):
             known = None if job.restart else stored
             committed = _committed(known)
-            self._check_paths(committed)
-            existed = path.exists()
-            self._files[Target.DATA] = _locked(path)
             if not job.restart:
                 try:
                     self._check_content(known, committed)
                 except BaseException:
-                    if not existed:
-                        path.unlink()
+                    self.leave_as_it_was()
                     raise
             self._cut(committed)
         state = self._state()

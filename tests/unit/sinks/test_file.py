@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction, TakenOver, Unreachable
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StaleLease, StateContradiction, TakenOver, Unreachable
 from csv2kafka.model import Checkpoint, DeadLetter, Payload, SinkState, Target
 from csv2kafka.protocols import SinkSession
 from csv2kafka.sinks.file import LOCK_SECONDS, FileSink, LinesPacker
@@ -205,6 +205,41 @@ class TestOpening:
         with pytest.raises(ConfigError, match="--output"):
             async with session(paths.get(what, Path(what))):
                 pass
+
+    async def test_a_sleeper_cuts_nothing_of_what_another_run_wrote_meanwhile(self, path: Path) -> None:
+        """Stopped between asking for its lease and taking the lock, it wakes when the other has done the work."""
+        stored = await committed(path, b"1")
+
+        class Sleeper:
+            epoch, store_id, asked = 1, "store", 0
+
+            async def renew(self) -> None:
+                self.asked += 1
+                if self.asked == 1:  # it is stopped behind the answer
+                    async with session(path, stored) as other:
+                        await other.write(lines(b"2", b"3"))
+                        await other.commit(evolve(other.resume_from, complete=True))
+                else:
+                    raise StaleLease("another epoch has begun")
+
+        with pytest.raises(StaleLease):
+            async with FileSink(path).open(example_job(), stored, Sleeper()):
+                pass
+        assert path.read_bytes() == b"1\n2\n3\n"
+
+    async def test_a_lease_lost_under_the_lock_leaves_no_file(self, path: Path) -> None:
+        class Lost:
+            epoch, store_id, asked = 1, "store", 0
+
+            async def renew(self) -> None:
+                self.asked += 1
+                if self.asked == 2:
+                    raise StaleLease("another epoch has begun")
+
+        with pytest.raises(StaleLease):
+            async with FileSink(path).open(example_job(), None, Lost()):
+                pass
+        assert not path.exists()
 
     async def test_the_lease_is_renewed_first(self, path: Path) -> None:
         store = MemoryStore(lease_seconds=0)
