@@ -125,6 +125,10 @@ def lose(world: World, kind: str) -> bool:
     rows = standing.rows if exactly_once else (0 if stored is None else stored.counts.rows)
     world.tell("cluster", f"loss: {kind}")
     world.cover(f"loss: {kind}")
+    if kind in ("truncate", "recreate"):
+        reader = world.laws.readers[DATA]
+        reader.seen, reader.generations = 0, 0  # of what nothing told that it was there
+        reader.waiting.clear()
     if kind == "truncate":
         log.truncate(next((b.base_offset for b in log.batches if b.commit is None and not log.is_aborted(b)), 0))
         return rows > 0
