@@ -54,7 +54,7 @@ require_tfvars() {
   local file="$here/terraform.tfvars" found
   [ -f "$file" ] || fail "there is no $file: copy terraform.tfvars.example to terraform.tfvars and set your values in it."
   found=$(sed -e 's/^[[:space:]]*#.*//' "$file" |
-    grep -nE 'example-exports|[.]example[.]|csv2kafka-example|11111example|123456789012|0123456789abcdef|fedcba9876543210' | head -n 1) || true
+    grep -nE 'example-exports|[.]example[.]|csv2kafka-example|11111example|@example[.]com|123456789012|0123456789abcdef|fedcba9876543210' | head -n 1) || true
   [ -z "$found" ] || fail "terraform.tfvars still has the example's value in line $found: set your own."
 }
 
@@ -163,7 +163,8 @@ push_image() {
   else
     aws ecr get-login-password | docker login --username AWS --password-stdin "$registry" >/dev/null
   fi
-  change docker buildx build --platform "linux/$platform" --file "$root/deploy/image/Dockerfile" \
+  # Without a provenance beside it each build is one image of the repository, which counts them.
+  change docker buildx build --platform "linux/$platform" --provenance=false --file "$root/deploy/image/Dockerfile" \
     --build-arg "VERSION=${tag%%-*}" --build-arg "REVISION=$tag" --tag "$url:$tag" --push "$root"
 }
 
@@ -199,6 +200,18 @@ require_job_name() {
     *[!A-Za-z0-9._-]*) fail "--job $1: expected letters, digits, '.', '_' and '-': choose such a name." ;;
   esac
   [ ${#1} -le 200 ] || fail "--job: expected at most 200 letters: choose a shorter name."
+}
+
+# require_readable SOURCE…: what the job has no right to read is told before it is started.
+require_readable() {
+  local source readable
+  readable=$(required_output readable)
+  for source in "$@"; do
+    case $source in
+      "$readable"*) ;;
+      *) fail "$source: the job may read $readable alone: name a source there, or change source_bucket and source_prefix in terraform.tfvars and run ./job up." ;;
+    esac
+  done
 }
 
 # For verbs that take nothing.

@@ -38,8 +38,8 @@ output "has_topic" {
   value       = var.topic != null
 }
 
-output "source_url" {
-  description = "What the addresses of sources begin with."
+output "readable" {
+  description = "What the job may read: what the addresses of sources begin with."
   value       = "s3://${var.source_bucket}/${var.source_prefix}"
 }
 

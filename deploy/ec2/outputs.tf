@@ -29,7 +29,7 @@ output "sources" {
 }
 
 output "readable" {
-  description = "What the job may read."
+  description = "What the job may read: what the addresses of sources begin with."
   value       = "s3://${var.source_bucket}/${var.source_prefix}"
 }
 

@@ -54,9 +54,9 @@ output "topic" {
   value       = var.topic
 }
 
-output "source_bucket" {
-  description = "The bucket that is read."
-  value       = var.source_bucket
+output "readable" {
+  description = "What the job may read: what the addresses of sources begin with."
+  value       = "s3://${var.source_bucket}/${var.source_prefix}"
 }
 
 output "has_sources" {

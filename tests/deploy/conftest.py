@@ -129,9 +129,10 @@ def _try(found: Terraform, probe: Path) -> None:
 
 def _named(directory: Path, answers: Path) -> Terraform:
     named = os.environ.get("TERRAFORM", "terraform")
-    if not shutil.which(named):
+    binary = shutil.which(named)  # its path: a name would be the one of the PATH that a test makes
+    if binary is None:
         raise _Missing(f"{named} cannot be run")
-    return Terraform(named, environment(), directory, answers)
+    return Terraform(binary, environment(), directory, answers)
 
 
 def _set_up(directory: Path, answers: Path) -> Terraform:

@@ -175,7 +175,7 @@ def test_a_job_is_started_as_it_is_configured(make_script: Callable[..., Script]
 
 def test_sources_and_a_name_are_the_jobs_own(make_script: Callable[..., Script]) -> None:
     script = make_script(job_name="configured")
-    within = script.outputs["source_url"]
+    within = script.outputs["readable"]
     odd = f"""{within}it's "a" $(x) \\ file.csv"""
     script("run", "--job", "o.2026", "--share", "sales", f"{within}a b.csv", odd)
     (job,) = script.jobs()
@@ -189,8 +189,8 @@ def test_sources_and_a_name_are_the_jobs_own(make_script: Callable[..., Script])
 
 def test_other_sources_are_another_job_than_the_configured(make_script: Callable[..., Script]) -> None:
     script = make_script(job_name="configured")
-    script("run", script.outputs["source_url"] + "a.csv")
-    script("run", script.outputs["source_url"] + "b.csv")
+    script("run", script.outputs["readable"] + "a.csv")
+    script("run", script.outputs["readable"] + "b.csv")
     names = [(job["jobName"], told_to(job)["CSV2KAFKA_JOB"]) for job in script.jobs()]
     assert len(set(names)) == 2
     assert all(batch == own != "configured" for batch, own in names)
@@ -295,7 +295,7 @@ def test_a_wrong_manifest_starts_nothing(make_script: Callable[..., Script], tex
         (["--share", "a-b"], {}, "--share a-b: expected letters and digits"),
         (["--jobb", "x"], {}, "--jobb: expected --job NAME"),
         (["orders.csv"], {}, "orders.csv: expected --job NAME"),
-        (["s3://other/orders/a.csv"], {}, "expected a source that begins with s3://bucket-"),
+        (["s3://other/orders/a.csv"], {}, "the job may read s3://bucket-"),
         (["--array", "a.toml", "s3://my-exports/orders/a.csv"], {}, "expected either a source or --array, found both"),
         ([], {"has_sources": False}, "there is nothing to load"),
         ([], {"has_topic": False}, "there is no topic"),

@@ -168,6 +168,8 @@ class TestOfAllTargets:
             line = lines[0]
             job.configure(f"{TFVARS}\n{line}\n")
             assert line in job.refused("status")
+        job.configure(f'{TFVARS}\nalarm_email = "you@example.com"\n')
+        assert "alarm_email" in job.refused("status")
 
     def test_without_a_program(self, make_job: MakeJob, target: str) -> None:
         job = make_job(target)
@@ -335,6 +337,9 @@ class TestEcs:
         ecs.configure(re.sub("sources .*\n", "", TFVARS))
         ecs("up", "--yes")
         assert "there is nothing to load" in ecs.refused("run")
+        assert "the job may read s3://my-exports/orders/ alone" in ecs.refused("run", "s3://my-exports/other.csv")
+        many = [f"s3://my-exports/orders/{'k' * 200}{number}.csv" for number in range(40)]
+        assert "too long for ECS" in ecs.refused("run", *many)
 
     def test_an_image_of_ones_own_is_not_built(self, ecs: Job) -> None:
         ecs.configure(f'{TFVARS}\nimage = "registry.internal/csv2kafka:1"\n')
