@@ -233,7 +233,7 @@ class TestTopic:
 class TestWhereItIsWritten:
     def test_nothing_else_is_overwritten(self, job: Job) -> None:
         other = job.directory / "other.json"
-        for content in (b"{}", b"x", b'{"report_version": 1}'):
+        for content in (b"{}", b"x", b'{"report_version": 1}', b'[{"proof_version": 1}]'):
             other.write_bytes(content)
             refused = job.verify("--proof", str(other))
             assert refused.code == 2
