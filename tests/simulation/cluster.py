@@ -125,8 +125,8 @@ class Log:
                 raise error("Produce", 48)
             known.batches = [*known.batches, (first, last, self.end)][-REMEMBERED_BATCHES:]
             known.at = self.now()
-            self.asked.pop(producer_id, None)
             if transactional:
+                self.asked.pop(producer_id, None)
                 self.open.setdefault(producer_id, self.end)
         base = self.end
         self.end += count

@@ -69,6 +69,9 @@ NAMED: dict[str, Sequence[Op]] = {
     "refused without AddPartitions, then a later one": (INIT, ROWS, ADD, evolve(ROWS, sequence="gap"), ROWS, COMMIT),
     "refused without AddPartitions, then an earlier one": (INIT, evolve(ROWS, sequence="gap"), ADD, ROWS, ROWS, COMMIT),
     "refused without AddPartitions, then a new epoch": (INIT, ROWS, INIT, ADD, evolve(ROWS, sequence="gap"), COMMIT),
+    "refused without AddPartitions, then plain ones": (
+        *(INIT, ROWS, evolve(ROWS, plain=True), evolve(ROWS, plain=True), ADD, ROWS, COMMIT),
+    ),
     "another's transaction hides rows": (INIT, INIT_1, ADD, of_other(ADD), ROWS_1, ROWS, COMMIT, READ, of_other(ABORT)),
     "two transactions, aborted and committed": (
         *(INIT, INIT_1, ADD, of_other(ADD), ROWS, ROWS_1, ROWS, ROWS_1, ABORT, READ, of_other(COMMIT)),
