@@ -52,7 +52,7 @@ def _edited(function: types.FunctionType, edits: list[Edit]) -> types.FunctionTy
         if source.count(edit.old) != 1:
             raise NoSuchPlace(f"{edit.module}.{edit.name}: {source.count(edit.old)} times: {edit.old!r}")
         source = source.replace(edit.old, edit.new)
-    return _compiled(source, function)
+    return compiled(source, function)
 
 
 def function_of(module: str, name: str) -> types.FunctionType:
@@ -75,7 +75,8 @@ def plain(found: Any) -> types.FunctionType:
     return found
 
 
-def _compiled(source: str, like: types.FunctionType) -> types.FunctionType:
+def compiled(source: str, like: types.FunctionType) -> types.FunctionType:
+    """Another function in the place of one: of the same name, in the same module."""
     flags = __future__.annotations.compiler_flag
     code = compile(source, like.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
     made: dict[str, Callable[..., Any]] = {}
