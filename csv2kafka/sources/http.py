@@ -225,7 +225,9 @@ async def _pinned(uri: str, answer: aiohttp.ClientResponse) -> SourceObject:
             "seen",
             hint=OTHER_WAY,
         )
-    await answer.read()  # a byte at most; then the connection can be used again
+    # To its end, so that the connection can be used again; but not if it has none.
+    if await answer.content.read(1) and await answer.content.read(1):
+        raise ConfigError(f"SOURCE {uri!r}: asked for its first byte, the server sends more", hint=OTHER_WAY)
     return SourceObject(uri=uri, size=size, version=version)
 
 

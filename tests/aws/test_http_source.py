@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any
 
@@ -243,3 +244,28 @@ class TestFaults:
         for asked in (source.confirm(obj), content(source, obj)):
             with pytest.raises(SourceChanged, match="it is gone"):
                 await asked
+
+
+async def test_a_server_that_sends_without_end_is_not_listened_to() -> None:
+    """For its first byte it was asked."""
+    sent, over = 0, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b'HTTP/1.1 206 Partial Content\r\nETag: "x"\r\nContent-Range: bytes 0-0/9\r\n\r\n')
+            while sent < 256 * MIB:
+                writer.write(bytes(MIB))
+                await writer.drain()
+                sent += MIB
+        writer.close()
+        over.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        source = HttpSource(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.csv")
+        with pytest.raises(ConfigError, match="the server sends more"):
+            [obj async for obj in source.objects()]
+        await source.close()
+        await asyncio.wait_for(over.wait(), 20)
+    assert sent < 64 * MIB
