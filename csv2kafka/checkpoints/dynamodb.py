@@ -24,6 +24,7 @@ from csv2kafka.checkpoints.dynamodb_item import (
     STORE_KEY,
     Item,
     Value,
+    as_written,
     check_size,
     holder_of,
     key_of,
@@ -106,12 +107,15 @@ class DynamoDBStore(RemoteStore[_Held]):
         return bool(await self._requests.get(STORE_KEY, ("id",)))
 
     async def load(self, job: str) -> Checkpoint | None:
-        blob = unpacked((await self._item(job, ("checkpoint",))).get("checkpoint"))
+        value = (await self._item(job, ("checkpoint",))).get("checkpoint")
+        with as_written(self._where(job)):
+            blob = unpacked(value)
         return None if blob is None else checkpoint_from_json(blob, where=self._where(job))
 
     async def load_manifest(self, job: str) -> Manifest | None:
         value = (await self._item(job, ("manifest",))).get("manifest")
-        blob = await asyncio.to_thread(unpacked, value)  # may be MiB
+        with as_written(self._where(job)):
+            blob = await asyncio.to_thread(unpacked, value)  # may be MiB
         return None if blob is None else manifest_from_json(blob, where=self._where(job))
 
     async def jobs(self) -> AsyncIterator[JobStatus]:
@@ -167,6 +171,10 @@ class DynamoDBStore(RemoteStore[_Held]):
         return _Held(store=self, job=job, owner=owner, token=token)
 
     async def _take(self, lease: _Held, silent: Holder | None) -> int | Holder:
+        with as_written(self._where(lease.job)):
+            return await self._taken_or_held(lease, silent)
+
+    async def _taken_or_held(self, lease: _Held, silent: Holder | None) -> int | Holder:
         item = await self._requests.get(key_of(lease.job), LEASE)
         for _ in range(WRITES):
             if _is_of(item, lease):
@@ -276,15 +284,15 @@ class DynamoDBStore(RemoteStore[_Held]):
         return await self._requests.get(key_of(job), names)
 
     def _status(self, item: Item) -> JobStatus:
-        key = item[KEY]["S"]
-        checkpoint = checkpoint_from_json(unpacked(item["checkpoint"]) or b"", where=self._where(key))
-        owner = item["owner"]["S"] if "owner" in item else None
-        return JobStatus(
-            checkpoint=checkpoint,
-            owner=owner,
-            lease_epoch=int(item["epoch"]["N"]),
-            heartbeat=datetime.fromisoformat(item["heartbeat"]["S"]) if owner is not None else None,
-        )
+        where = self._where(str(item[KEY].get("S")))
+        with as_written(where):
+            owner = item["owner"]["S"] if "owner" in item else None
+            return JobStatus(
+                checkpoint=checkpoint_from_json(unpacked(item["checkpoint"]) or b"", where=where),
+                owner=owner,
+                lease_epoch=int(item["epoch"]["N"]),
+                heartbeat=datetime.fromisoformat(item["heartbeat"]["S"]) if owner is not None else None,
+            )
 
     def _where(self, job: str) -> str:
         return f"{self._place}, job {job!r}"

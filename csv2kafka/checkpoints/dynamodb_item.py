@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from csv2kafka.checkpoints.watch import Holder
-from csv2kafka.errors import ConfigError
+from csv2kafka.errors import ConfigError, StateContradiction
 
 KEY = "job"
 STORE_KEY = ":store"
@@ -35,6 +37,7 @@ MAX_ITEM_BYTES = 400 * 1024  # DynamoDB's: names and values of all attributes
 GROWTH_BYTES = (
     64 * 1024
 )  # what a checkpoint may come to take, with a decoder's state in it: a run begins with room for it
+MAX_UNPACKED_BYTES = 64 << 20  # what an item of 400 KB cannot say but to fill the memory
 LEASE_BYTES = 2048  # what the lease's attributes may take, without the owner's name
 
 TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
@@ -72,9 +75,21 @@ def packed(text: bytes) -> Value:
 
 
 def unpacked(value: Value | None) -> bytes | None:
+    """None where there is none. ValueError for what ``packed`` has not made."""
     if value is None:
         return None
-    return gzip.decompress(value["B"]) if "B" in value else str(value["S"]).encode()
+    if "S" in value:
+        return str(value["S"]).encode()
+    if "B" not in value:
+        raise ValueError(f"expected S or B, found {', '.join(value)}")
+    try:
+        stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        text = stream.decompress(bytes(value["B"]), MAX_UNPACKED_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"not gzip: {error}") from error
+    if not stream.eof:
+        raise ValueError(f"cut off, or more than {MAX_UNPACKED_BYTES:,} bytes")
+    return text
 
 
 def check_size(place: str, key: str, owner: str, values: Mapping[str, Value], *, room: int) -> None:
@@ -108,3 +123,15 @@ def holder_of(item: Item) -> Holder | None:
         since=datetime.fromisoformat(item["since"]["S"]),
         heartbeat=datetime.fromisoformat(item["heartbeat"]["S"]),
     )
+
+
+@contextmanager
+def as_written(where: str) -> Iterator[None]:
+    """For what reads an item: StateContradiction where it is not as this store writes them."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StateContradiction(
+            f"{where}: not an item of a checkpoint store: {type(error).__name__}: {error}",
+            hint="see what has written it, and restore it from a copy or delete it",
+        ) from error

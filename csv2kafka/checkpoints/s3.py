@@ -170,8 +170,8 @@ class S3Store(RemoteStore[_Held]):
             else:  # made by somebody else, or by a try of our own whose answer was lost
                 body, _ = await self._bucket.get(self._id_key)
         try:
-            self._id = json.loads(body or b"")["id"]
-        except (ValueError, KeyError, TypeError) as error:
+            self._id = str(json.loads(body or b"")["id"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _unreadable(self._bucket.url(self._id_key)) from error
 
     async def _try_conditions(self) -> None:
@@ -332,12 +332,30 @@ def _parsed(body: bytes, where: str) -> _Document:
     try:
         raw = json.loads(body)
         if raw["format"] == FORMAT:
-            return _Document(**raw)
-    except (ValueError, KeyError, TypeError) as error:
+            document = _Document(**raw)
+            _check_kinds(document)
+            return document
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _unreadable(where) from error
     raise StateContradiction(
         f"{where}: format {raw['format']!r}, this csv2kafka knows {FORMAT}", hint="use the csv2kafka that wrote it"
     )
+
+
+def _check_kinds(document: _Document) -> None:
+    """TypeError or ValueError where a field is not what this store writes in it."""
+    for name in ("epoch", "beat"):
+        number = getattr(document, name)
+        if type(number) is not int or not 0 <= number < 1 << 63:
+            raise ValueError(f"{name} {number!r}")
+    texts: tuple[str, ...] = (document.job, document.since, document.heartbeat, document.write)
+    texts += tuple(text for text in (document.owner, document.token, document.manifest) if text is not None)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text is none")
+    "".join(texts).encode()
+    if document.checkpoint is not None and not isinstance(document.checkpoint, dict):
+        raise TypeError("a checkpoint is no object")
+    _holder(document)
 
 
 def _unreadable(where: str) -> StateContradiction:

@@ -11,8 +11,10 @@ from botocore.exceptions import ClientError
 
 from csv2kafka.aws.client import FAILURES, AwsClient, code_of, explained
 from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS
-from csv2kafka.errors import ConfigError, Csv2KafkaError
+from csv2kafka.errors import ConfigError, Csv2KafkaError, StateContradiction
 
+LARGEST_BYTES = 256 << 20  # a manifest of a million objects is smaller; an endless body is not to fill the memory
+PIECE_BYTES = 1 << 20
 NOT_DONE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"})
 ABSENT = frozenset({"NoSuchKey", "404"})
 REFUSED = frozenset({"AccessDenied", "403"})
@@ -43,9 +45,17 @@ class Bucket:
         etag = self._etag(answer)
         try:
             async with asyncio.timeout(READ_SECONDS), answer["Body"] as stream:
-                return await stream.read(), etag
+                body = bytearray()
+                while len(body) <= LARGEST_BYTES and (piece := await stream.read(PIECE_BYTES)):
+                    body += piece
         except FAILURES as error:
             raise explained(error, doing=f"reading {self.url(key)}") from error
+        if len(body) > LARGEST_BYTES:
+            raise StateContradiction(
+                f"{self.url(key)}: it has more than {LARGEST_BYTES:,} bytes, and is none of a checkpoint store",
+                hint="see what wrote it, or give another prefix",
+            )
+        return bytes(body), etag
 
     async def put_over(self, key: str, body: bytes, etag: str | None) -> str | None:
         """The ETag of what was written over ``etag`` (None: where nothing stood); None if that does not stand there."""

@@ -131,14 +131,29 @@ class SQLiteStore:
             return
         columns = "job, checkpoint, owner, coalesce(epoch, 0), heartbeat, space, pid, started"
         rows = await self._read(_select, f"SELECT {columns} FROM jobs LEFT JOIN leases USING (job) ORDER BY job")
-        for job, checkpoint, owner, epoch, heartbeat, space, pid, started in rows:
-            yield JobStatus(
-                checkpoint=checkpoint_from_json(checkpoint, where=self._where(job)),
-                owner=owner,
-                lease_epoch=epoch,
-                heartbeat=datetime.fromisoformat(heartbeat) if owner is not None else None,
-                gone=owner is not None and Process(space=space, pid=pid, started=started).is_gone(),
-            )
+        with self._explained():
+            statuses = [self._status(*row) for row in rows]
+        for status in statuses:
+            yield status
+
+    def _status(
+        self,
+        job: str,
+        checkpoint: str,
+        owner: str | None,
+        epoch: int,
+        heartbeat: str,
+        space: str,
+        pid: int,
+        started: str,
+    ) -> JobStatus:
+        return JobStatus(
+            checkpoint=checkpoint_from_json(checkpoint, where=self._where(job)),
+            owner=owner,
+            lease_epoch=epoch,
+            heartbeat=datetime.fromisoformat(heartbeat) if owner is not None else None,
+            gone=owner is not None and Process(space=space, pid=pid, started=started).is_gone(),
+        )
 
     async def delete(self, job: str) -> None:
         """Forget the job. A dead run's lease is waited for like anybody's. Epochs go on from where they were."""
@@ -235,6 +250,8 @@ class SQLiteStore:
             raise ConfigError(f"--checkpoints: {self._path}: {(error.strerror or str(error)).lower()}") from error
         except sqlite3.Error as error:
             raise self._error(error) from error
+        except (ValueError, TypeError, OverflowError) as error:  # a column that holds something else than was written
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
 
     def _error(self, error: sqlite3.Error) -> ConfigError | Doubt | StateContradiction | Unreachable:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest are finer reasons

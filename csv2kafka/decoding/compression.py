@@ -149,7 +149,9 @@ def start_of(point: ResumePoint, uri: str) -> Start | None:
         name = state.pop("codec")
         codec = next(codec for codec in CODECS if codec.name == name)
         at, drop, text = int(state.pop("at")), int(state.pop("drop", 0)), state.pop("text", None)
-    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        if at < 0 or drop < 0 or not isinstance(text, (str, type(None))):
+            raise ValueError("no place in an object")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, StopIteration) as error:
         raise StateContradiction(
             f"{uri}: the checkpoint's resume point is of no compression known here: {point.state[:80]}",
             hint="use the csv2kafka that wrote it, or --restart to begin at row 0",

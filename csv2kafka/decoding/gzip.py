@@ -45,7 +45,9 @@ class Gzip(Expander):
         self._within, self._stage, self._members = True, "body", 1
         self._began_at = int(extra["member"])
         self._bits = int(extra["bits"])
-        self._tail = zlib.decompress(base64.b64decode(extra["window"]))
+        self._tail = zlib.decompressobj().decompress(base64.b64decode(extra["window"]), WINDOW_BYTES + 1)
+        if len(self._tail) > WINDOW_BYTES or not 0 <= self._bits < 8 or not 0 <= self._began_at <= self._behind:
+            raise ValueError("no place within a gzip member")
         self._crc, self._length = int(extra["crc"]), int(extra["length"])
         self._inflater = kernel.Inflater(self._tail)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 
 from attrs import evolve
 
 from csv2kafka.decoding.compression import Start, beginning, codec_of, resume_at, start_of, undecided
 from csv2kafka.decoding.members import Damaged
 from csv2kafka.decoding.text import PIECE_BYTES, TextDecoder
-from csv2kafka.errors import DataError
+from csv2kafka.errors import DataError, StateContradiction
 from csv2kafka.model import Block, ResumePoint
 
 PASSED_QUIETLY_BYTES = 64 << 20  # decompressed again on resuming, without a word: a fraction of a second
@@ -39,16 +40,31 @@ async def decode(
             codec = codec_of(head, uri)
             compressed = beginning(codec) if codec else None
         async with aclosing(_chained(head, raw)) as pieces:
-            if compressed:
-                blocks = _Expanding(encoding, compressed, offset=offset, uri=uri).blocks(pieces)
-            else:
-                blocks = _as_they_are(pieces, TextDecoder(encoding, start=start, offset=offset, uri=uri))
+            with _resuming(start, uri):
+                if compressed:
+                    blocks = _Expanding(encoding, compressed, offset=offset, uri=uri).blocks(pieces)
+                else:
+                    blocks = _as_they_are(pieces, TextDecoder(encoding, start=start, offset=offset, uri=uri))
             async with aclosing(blocks):
                 async for block in blocks:
                     yield block
     finally:
         if isinstance(raw, AsyncGenerator):
             await raw.aclose()
+
+
+@contextmanager
+def _resuming(start: ResumePoint, uri: str) -> Iterator[None]:
+    """StateContradiction where the state is not one that this object's decoder has given."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, OverflowError, zlib.error) as error:
+        if start.state is None:
+            raise
+        raise StateContradiction(
+            f"{uri}: the checkpoint's resume point is not of this decoder: {start.state[:80]}",
+            hint="use the csv2kafka that wrote it, or --restart to begin at row 0",
+        ) from error
 
 
 async def _head(raw: AsyncIterator[bytes]) -> bytes:

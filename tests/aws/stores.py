@@ -68,6 +68,7 @@ async def _read(answer: dict[str, Any]) -> None:
 class _Read:
     def __init__(self, body: bytes) -> None:
         self._body = body
+        self._at = 0
 
     async def __aenter__(self) -> _Read:
         return self
@@ -75,8 +76,9 @@ class _Read:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def read(self) -> bytes:
-        return self._body
+    async def read(self, count: int = -1) -> bytes:
+        start, self._at = self._at, len(self._body) if count < 0 else self._at + count
+        return self._body[start : self._at]
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
