@@ -23,7 +23,7 @@ from tests.chaos.trial import Result, Trial, tried
 ROWS = {"small": 300, "middle": 60_000, "large": 400_000}
 BRIEF_ROWS = {"small": 300, "middle": 30_000, "large": 30_000}
 THREADS: dict[Lane, int] = {"kills": 4, "broker": 2, "own": 1, "cluster": 1}
-JOIN_SECONDS = 300.0  # for what is under way to come to its end, when the time is over or all is interrupted
+POLL_SECONDS = 0.1
 
 
 @define(kw_only=True, eq=False)
@@ -55,27 +55,20 @@ class Campaign:
                 (OneBroker, ["kills", "broker", "own"]),
                 (ThreeBrokers, ["cluster"]),
             ]
-            threads = [
-                threading.Thread(target=self._guarded, args=(kind, lanes, directory, sources, deadline))
-                for kind, lanes in groups
-            ]
-            for thread in threads:
-                thread.start()
+            over = [threading.Event() for _ in groups]
+            for end, (kind, lanes) in zip(over, groups, strict=True):
+                threading.Thread(target=self._guarded, args=(end, kind, lanes, directory, sources, deadline)).start()
             try:
-                for thread in threads:
-                    while thread.is_alive():
-                        thread.join(0.2)
-            except BaseException:
+                _wait(over)
+            finally:
                 self.stopping.set()
-                for thread in threads:
-                    thread.join(JOIN_SECONDS)
-                raise
+                _wait(over)
             if self._failed:
                 raise self._failed[0]
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _guarded(self, *args: object) -> None:
+    def _guarded(self, end: threading.Event, *args: object) -> None:
         try:
             self._at_place(*args)  # type: ignore[arg-type]
         except Interrupted:
@@ -83,6 +76,8 @@ class Campaign:
         except BaseException as error:
             self._failed.append(error)
             self.stopping.set()
+        finally:
+            end.set()
 
     def _at_place(
         self,
@@ -174,6 +169,12 @@ class Campaign:
                 with suppress(Exception):  # it only takes room
                     place.delete_topic(job.topic)
         shutil.rmtree(own, ignore_errors=True)
+
+
+def _wait(ends: Sequence[threading.Event]) -> None:
+    """Not by ``join``: interrupted amid it, Python takes a living thread for one that has ended."""
+    while not all(end.is_set() for end in ends):
+        time.sleep(POLL_SECONDS)
 
 
 def tell(result: Result) -> None:
