@@ -8,6 +8,7 @@ library's debug line, an exception that holds its arguments.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,14 @@ SHORTEST = 4  # what is shorter stands in too much that has nothing to do with i
 SHORTEST_LINE = 16  # of a value of several lines, such as a private key
 GIVEN = ("password", "secret", "token", "sse_customer_key")  # in names of options that hold secrets
 PRIVATE_KEY = "PRIVATE KEY-----"
+
+# ``user:password@`` before a host, with a scheme or without; what lets somebody in behind a ``?``.
+_LOGIN = re.compile(r"(?:(?<=//)|(?<![\w/%.-]))[^\s/@:'\"]*:[^\s/@'\"]+@(?=[\w\[])")
+_SIGNED = re.compile(
+    r"([?&](?:x-(?:amz|goog)-[\w-]+|[\w-]*(?:signature|token|secret|password|passwd|credential|api[-_]?key)[\w-]*|sig)=)"
+    r"[^&\s'\"#]+",
+    re.IGNORECASE,
+)
 
 _known: list[str] = []  # the longest first: one may be a part of another
 
@@ -39,10 +48,10 @@ def hide_given(config: CommonConfig) -> None:
 
 
 def redacted(text: str) -> str:
-    """The text without secrets."""
+    """The text without secrets: those that are known, and what stands where an address has them, mistyped or not."""
     for secret in _known:
         text = text.replace(secret, STARS)
-    return text
+    return _SIGNED.sub(rf"\1{STARS}", _LOGIN.sub(f"{STARS}@", text))
 
 
 def redacted_facts(value: Any) -> Any:

@@ -190,3 +190,25 @@ def test_the_bar_tells_none() -> None:
     Console(file=written, width=200).print(shown.render())
     assert "***" in written.getvalue()
     assert not parts(written.getvalue())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "found 'me:hunter2@host:9092'",
+        "ftp://me:hunter2@host/a.csv",
+        "htp://host/a.csv?X-Amz-Signature=hunter2&part=1",
+        "s4://b/k?AccessToken=hunter2",
+        "http://:hunter2@[::1]/",
+    ],
+)
+def test_what_stands_where_an_address_has_secrets_is_one(text: str) -> None:
+    assert "hunter2" not in redact.redacted(text)
+    assert "host" in redact.redacted(text) or "host" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["/a/b:c@d.csv", "row 3: a@b.org", "12:30 me@host", "https://host/a?part=1&x=2", "a:b"]
+)
+def test_what_is_none_stays(text: str) -> None:
+    assert redact.redacted(text) == text
