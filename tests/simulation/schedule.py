@@ -85,8 +85,9 @@ class Schedule:
     """``rows``: of the CSV; ``bad``: before which of them stands a bad one; ``objects``: files it is cut into.
     ``pauses``: seconds before each block of the source, over and over; ``failing``: which reads of it fail.
     ``changes_at``: when another version takes the source's place. ``markers``: how long each takes, over and over.
-    ``loss``: what is lost between the runs and the last one, of LOSSES. ``blind``: reading does not notice that the
-    source is another version. ``sequences``: how many numbers batches have before they begin again at 0."""
+    ``loss``: what is lost between the runs and the last one, of LOSSES. ``blind``: reading does not
+    notice that the source is another version. ``on_foreign``: as the pipeline's. ``sequences``: how many numbers
+    batches have before they begin again at 0."""
 
     seed: int
     delivery: str = "exactly-once"
@@ -107,6 +108,7 @@ class Schedule:
     first_epoch: int = 0
     loss: str | None = None
     blind: bool = False
+    on_foreign: str = "stop"
     sequences: int = 1 << 31
 
     def to_json(self) -> str:
@@ -197,7 +199,8 @@ def _schedule(d: Drawn, seed: int, delivery: str | None) -> Schedule:
         made = evolve(made, rows=made.rows + FEW_SEQUENCES, sequences=FEW_SEQUENCES)
     # Only where rows are seen with their commit, behind the last look at the source.
     blind = made.changes_at is not None and d.chance(60) and delivery == "exactly-once"
-    return evolve(made, blind=blind)
+    resend = delivery == "at-least-once" and d.chance(30)
+    return evolve(made, blind=blind, on_foreign="resend" if resend else "stop")
 
 
 def _runs(d: Drawn, delivery: str, *, lossy: bool, stormy: int) -> tuple[RunPlan, ...]:

@@ -229,6 +229,7 @@ class World:
             checkpoint_rows=self.schedule.checkpoint_rows,
             on_bad_row="dead-letter",
             restart=process.plan.restart,
+            on_foreign=self.schedule.on_foreign,  # type: ignore[arg-type]
             connect_timeout=1e9,
             on_event=lambda event: self._event(process, event),
             draw=self.draw.random,
