@@ -62,11 +62,17 @@ locals {
   })
 }
 
+# Amazon Linux 2023, the newest when this is applied. "resolve:ssm:…" in the template would find it at each start, but
+# whether a group with several instance types takes that is not documented.
+data "aws_ssm_parameter" "image" {
+  name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${var.architecture}"
+}
+
 resource "aws_launch_template" "job" {
   name                                 = local.prefix
   description                          = "An instance that runs one csv2kafka job and ends itself."
   update_default_version               = true
-  image_id                             = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${var.architecture}" # the newest at each start
+  image_id                             = data.aws_ssm_parameter.image.insecure_value
   instance_initiated_shutdown_behavior = "terminate"
   ebs_optimized                        = true
   user_data                            = base64gzip(local.user_data) # cloud-init unpacks it; EC2 takes 16 KiB

@@ -49,7 +49,7 @@ run "the_instance" {
     error_message = "Its disk must be encrypted and go with it."
   }
   assert {
-    condition     = aws_launch_template.job.image_id == "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
+    condition     = data.aws_ssm_parameter.image.name == "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
     error_message = "The image must be Amazon Linux 2023 of the architecture."
   }
 }
@@ -94,7 +94,7 @@ run "on_demand" {
     error_message = "spot = false must mean on demand."
   }
   assert {
-    condition     = endswith(aws_launch_template.job.image_id, "-x86_64")
+    condition     = endswith(data.aws_ssm_parameter.image.name, "-x86_64")
     error_message = "The image must be of the architecture."
   }
   assert {
