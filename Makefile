@@ -7,7 +7,7 @@ CARGO := $(shell command -v cargo)
 NATIVE := setup.py rust/Cargo.toml rust/Cargo.lock $(wildcard rust/src/*.rs)
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test check check-native deploy-check lock wheel bundle bench chaos clean
+.PHONY: help demo test check check-native deploy-check audit lock wheel bundle bench chaos clean
 .DELETE_ON_ERROR:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make check         format, types, layers, unit and property tests"
 	@echo "make test          the whole suite, with a real Kafka"
 	@echo "make deploy-check  deploy/ as far as it can be judged without an account: Terraform, shell, Dockerfile"
+	@echo "make audit         known holes in what is installed, where a service can be asked"
 	@echo "make bench         speed beside other tools"
 	@echo "make chaos         kills, cuts and full disks against real brokers, every row compared; HOURS=8 for longer"
 	@echo "make wheel         a wheel with the native kernel, in dist/"
@@ -52,6 +53,10 @@ endif
 # Terraform's plans are judged by tests/deploy, with `make test`.
 deploy-check:
 	@PYTHON=$(PYTHON) deploy/lint/check
+
+# AUDIT_REQUIRED=1: what could not be asked is a failure.
+audit: $(VENV)/installed
+	@.ci/audit
 
 # Keeps what is locked already and still fits; make lock LOCK=--upgrade for the newest.
 lock: $(VENV)/installed

@@ -129,8 +129,11 @@ class SQLiteStore:
         """All jobs, by name. A database that is not there is not made: it has none."""
         if not self._path.exists():
             return
-        columns = "job, checkpoint, owner, coalesce(epoch, 0), heartbeat, space, pid, started"
-        rows = await self._read(_select, f"SELECT {columns} FROM jobs LEFT JOIN leases USING (job) ORDER BY job")
+        rows = await self._read(
+            _select,
+            "SELECT job, checkpoint, owner, coalesce(epoch, 0), heartbeat, space, pid, started "
+            "FROM jobs LEFT JOIN leases USING (job) ORDER BY job",
+        )
         with self._explained():
             statuses = [self._status(*row) for row in rows]
         for status in statuses:

@@ -34,7 +34,7 @@ _PEM = "-----BEGIN"
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _MSK_PORTS = "on Amazon MSK, port 9098 is for AWS_MSK_IAM, 9096 for SCRAM, 9094 for TLS, 9092 without (public: 9198, …)"
 
-_PASSWORD_HINT = "check --kafka sasl_plain_username, sasl_plain_password and sasl_mechanism"
+_PASSWORD_HINT = "check --kafka sasl_plain_username, sasl_plain_password and sasl_mechanism"  # noqa: S105
 _LOGIN_HINTS = {
     IAM: "see that this role or user may kafka-cluster:Connect on this cluster, that AWS_REGION is the cluster's, and "
     "that this machine's clock is right",
