@@ -167,12 +167,12 @@ def _restarted(trial: Trial, job: Job) -> None:
 
 def little_memory(trial: Trial) -> None:
     """An address space too small to start in, to open in or to go on in; then a larger one."""
-    _limited(trial, "--as", [trial.draw.randrange(60, 900) << 20 for _ in range(2 if trial.brief else 8)])
+    _limited(trial, "--as", [trial.draw.randrange(40, 300) << 20 for _ in range(2 if trial.brief else 8)])
 
 
 def few_files(trial: Trial) -> None:
     """At most 40 file descriptors, and fewer."""
-    _limited(trial, "--nofile", [40, *(trial.draw.randrange(6, 40) for _ in range(1 if trial.brief else 6))])
+    _limited(trial, "--nofile", [40, *(trial.draw.randrange(5, 24) for _ in range(1 if trial.brief else 6))])
 
 
 def _limited(trial: Trial, limit: str, values: list[int]) -> None:

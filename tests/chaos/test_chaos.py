@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.table import FAULTS
+from tests.chaos.trial import NO_BROKER
 
 ROOT = Path(__file__).parents[2]
 BRIEF = [name for name, fault in FAULTS.items() if not fault.long]
@@ -32,6 +33,7 @@ def test_no_row_is_lost_doubled_or_disordered(group: str, tmp_path: Path) -> Non
         cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=850,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-8000:]}"
+    assert NO_BROKER not in done.stdout
     assert " 0 lost, 0 doubled, 0 disordered" in done.stdout
     assert not list(tmp_path.glob("csv2kafka-chaos-*")), "something was left behind"
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from attrs import Factory, define, frozen
 
+from csv2kafka.errors import Unreachable
 from tests.chaos.compare import Outcome
 from tests.chaos.job import LONGEST_SECONDS, Interrupted, Job, Problem, Run, Source
 from tests.chaos.places import Place
 
 NOTHING_FOUND = Outcome()
+NO_BROKER = "a broker did not come up in time"
 
 
 @frozen(kw_only=True)
@@ -162,6 +164,8 @@ def tried(trial: Trial, fault: Callable[[Trial], None]) -> Result:
                 step()
             except Skip as error:
                 skipped = str(error)
+            except Unreachable:  # of ours: jobs are processes of their own
+                skipped = NO_BROKER
             except Problem as error:
                 problems.append(str(error))
             except Interrupted:
