@@ -12,7 +12,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.hostile import batches, csv_files, kafka_answers
+from tests.hostile import batches, checkpoints, configurations, csv_files, kafka_answers
 from tests.hostile.campaign import Part, campaign
 from tests.hostile.forked import forked
 
@@ -25,7 +25,13 @@ def parts(stack: ExitStack) -> dict[str, Part]:
         "answers": kafka_answers.try_one,
         "batches": batches.try_one,
         "streams": batches.try_stream,
+        "json": checkpoints.try_json,
+        "stores": checkpoints.try_stores,
+        "states": checkpoints.try_states,
+        "config": lambda seed: configurations.try_one(seed, base),
         "csv": lambda seed: csv_files.try_one(seed, command, base),
+        "flags": lambda seed: configurations.try_flags(seed, command, base),
+        "sqlite": lambda seed: checkpoints.try_sqlite(seed, command, base),
     }
 
 
