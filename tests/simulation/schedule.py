@@ -200,7 +200,18 @@ def _schedule(d: Drawn, seed: int, delivery: str | None) -> Schedule:
     # Only where rows are seen with their commit, behind the last look at the source.
     blind = made.changes_at is not None and d.chance(60) and delivery == "exactly-once"
     resend = delivery == "at-least-once" and d.chance(30)
-    return evolve(made, blind=blind, on_foreign="resend" if resend else "stop")
+    made = evolve(made, blind=blind, on_foreign="resend" if resend else "stop")
+    return _taken_over(d, made) if delivery == "at-least-once" and len(runs) > 1 and d.chance(20) else made
+
+
+def _taken_over(d: Drawn, made: Schedule) -> Schedule:
+    """The first run dies, the next watches its lease from then on, and a batch of it arrives when that is over."""
+    dies = round(0.5 + d.moment(10.0), 4)
+    first = evolve(made.runs[0], cuts=(Cut(kind="kill", at=dies),))
+    second = evolve(made.runs[1], start=dies + 0.1)
+    late = Aim(operation="produce", nth=d.number(2, 9), fault=Fault(delay=d.number(145, 185) / 10))
+    pauses = d.of(((0.5,), (0.5, 0.5, 6.0), (3.0, 0.5)))
+    return evolve(made, runs=(first, second, *made.runs[2:]), aims=(late, *made.aims), pauses=pauses)
 
 
 def _runs(d: Drawn, delivery: str, *, lossy: bool, stormy: int) -> tuple[RunPlan, ...]:
