@@ -7,7 +7,7 @@ CARGO := $(shell command -v cargo)
 NATIVE := setup.py rust/Cargo.toml rust/Cargo.lock $(wildcard rust/src/*.rs)
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test check check-native deploy-check audit lock wheel bundle bench chaos clean
+.PHONY: help demo test check check-native deploy-check audit lock mutants wheel bundle bench chaos clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make audit         known holes in what is installed, where a service can be asked"
 	@echo "make bench         speed beside other tools"
 	@echo "make chaos         kills, cuts and full disks against real brokers, every row compared; HOURS=8 for longer"
+	@echo "make mutants       whether a test fails for each small change to what the guarantee rests on (an hour)"
 	@echo "make wheel         a wheel with the native kernel, in dist/"
 	@echo "make bundle        the wheel with all that it needs, to install without a registry"
 	@echo "make lock          the versions and hashes that the image and the bundle install"
@@ -80,6 +81,10 @@ bench: $(VENV)/installed
 # Five minutes; make chaos HOURS=8, or CHAOS="--minutes 30 --only cut,slow --json FILE".
 chaos: $(VENV)/installed-for-development
 	@$(BIN)/python -m tests.chaos $(if $(HOURS),--hours $(HOURS)) $(CHAOS)
+
+# A sample of each module, about an hour: make mutants MUTANTS="--only csv2kafka.kafka.writer --each 50".
+mutants: $(VENV)/installed-for-development
+	@$(BIN)/python -m tests.mutants $(MUTANTS)
 
 clean:
 	rm -rf $(VENV) build dist rust/target *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -41,6 +41,11 @@ def values(data: Buffer) -> list[bytes | None]:
     return [record.value for record in DefaultRecordBatch(bytes(data))]
 
 
+def timestamps(data: Buffer) -> list[int]:
+    """Of the records in one batch, in milliseconds since the epoch."""
+    return [record.timestamp for record in DefaultRecordBatch(bytes(data))]
+
+
 async def opened_producer(broker: Broker, transactional_id: str | None, timeout_ms: int = 60_000) -> Producer:
     """InitProducerId, again for as long as the answer is that nothing was done."""
     while True:

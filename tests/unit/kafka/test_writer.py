@@ -1,0 +1,38 @@
+"""What a batch is stamped with on its way out. What may follow what is in tests/simulation/test_writing_traps.py."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from csv2kafka.kafka.port import Broker, Producer, TopicPartition
+from csv2kafka.kafka.writer import ProducerState, Writer
+from csv2kafka.kernel import pack_records, unpack_batch
+from tests.record_batches import timestamps
+
+TARGET = TopicPartition("rows", 0)
+
+
+class Taking:
+    """A broker that takes everything."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    async def produce(self, target: TopicPartition, batch: bytes, *, transactional_id: str | None) -> int:
+        self.taken.append(bytes(batch))
+        return 10 * len(self.taken)
+
+
+async def test_a_batch_has_the_time_of_its_sending_in_milliseconds_and_the_next_sequence() -> None:
+    broker = Taking()
+    state = ProducerState(Producer(producer_id=7, epoch=3), sequences={TARGET: 2**31 - 2})
+    writer = Writer(
+        cast("Broker", broker), state, transactional_id=None, clock=lambda: 1_700_000_000.5, next_offsets={}
+    )
+    for count in (3, 1):
+        await writer.write(TARGET, pack_records([(None, b"row", [])] * count))
+    await writer.confirmed()
+    assert [timestamps(batch) for batch in broker.taken] == [[1_700_000_000_500] * 3, [1_700_000_000_500]]
+    assert [int.from_bytes(batch[53:57], "big") for batch in broker.taken] == [2**31 - 2, 1]
+    assert state.sequences == {TARGET: 2}
+    assert len(unpack_batch(broker.taken[0]).records) == 3
