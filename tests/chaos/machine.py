@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def _small(directory: Path, kibibytes: int) -> Iterator[Path]:
 def _fill(disk: Path, leave: int) -> Path:
     """A file that takes all but so many bytes."""
     ballast = disk / "ballast"
-    with ballast.open("wb") as file:
+    with suppress(OSError), ballast.open("wb") as file:  # the job may have taken the rest meanwhile: full it is
         file.write(bytes(max(0, shutil.disk_usage(disk).free - leave)))
     return ballast
 
