@@ -104,9 +104,9 @@ def wait_for_rows(run: Installed, rows: int) -> None:
     _wait(run, lambda: run.committed_rows() >= rows)
 
 
-def wait_for_event(run: Installed, name: str) -> None:
-    """Until the run has written such a line."""
-    _wait(run, lambda: f'"event":"{name}"' in run.output.replace(" ", ""))
+def wait_for_metric(run: Installed, name: str) -> None:
+    """Until the run has told of this metric; of some not with its first line."""
+    _wait(run, lambda: f'"{name}":' in run.output.replace(" ", ""))
 
 
 def _wait(run: Installed, seen: Callable[[], bool]) -> None:

@@ -20,7 +20,7 @@ from tests.aws.job import digest, expected_digest, write_rows
 from tests.deploy.alarms import raises
 from tests.deploy.conftest import Planned
 from tests.deploy.filter_patterns import Line, values
-from tests.deploy.processes import Process, event, lines, make_table, of_ecs, stop, wait_for_event, wait_for_rows
+from tests.deploy.processes import Process, event, lines, make_table, of_ecs, stop, wait_for_metric, wait_for_rows
 from tests.deploy.terraform import Resources
 from tests.faults.installed import Installed
 from tests.reading import each_row
@@ -214,7 +214,7 @@ def test_of_two_tasks_of_a_job_the_second_gives_way_and_somebody_is_called(make:
     first = task.start()
     wait_for_rows(first, 50)
     second = task.ends(76)
-    wait_for_event(first, "metrics")
+    wait_for_metric(first, "LeaseAgeSeconds")
     first.signal(signal.SIGTERM)
     assert first.end() == 75
     assert event(second, "failed")["exit_code"] == 76
