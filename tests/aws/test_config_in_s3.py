@@ -11,6 +11,7 @@ import pytest
 from csv2kafka.cli.options import _config
 from csv2kafka.errors import ConfigError, NotAuthorized, Unreachable
 from csv2kafka.sources import small_object
+from tests import blocking
 from tests.aws.conftest import Aws
 from tests.aws.imds import serving
 from tests.faults.installed import Installed
@@ -30,6 +31,7 @@ def put(moto: Aws, bucket: str) -> str:
 async def test_an_object_is_read_whole(put: str) -> None:
     assert await small_object.fetch(put) == b'topic = "orders"\n'
     assert small_object.read(put) == b'topic = "orders"\n'  # by a caller that has a loop, too
+    blocking.take()  # that loop waits meanwhile, as read says
 
 
 @pytest.mark.usefixtures("aws")
