@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -30,7 +31,14 @@ def put(moto: Aws, bucket: str) -> str:
 @pytest.mark.usefixtures("aws")
 async def test_an_object_is_read_whole(put: str) -> None:
     assert await small_object.fetch(put) == b'topic = "orders"\n'
-    assert small_object.read(put) == b'topic = "orders"\n'  # by a caller that has a loop, too
+
+
+@pytest.mark.usefixtures("aws")
+def test_it_is_read_for_a_caller_with_and_without_a_loop(put: str) -> None:
+    async def load() -> bytes:
+        return small_object.read(put)
+
+    assert small_object.read(put) == asyncio.run(load()) == b'topic = "orders"\n'
     blocking.take()  # that loop waits meanwhile, as read says
 
 
