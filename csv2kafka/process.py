@@ -119,5 +119,5 @@ def _tell(event: str, **facts: Any) -> None:
     """A reader that went away is no reason to fail."""
     line = {"event": event, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
     with suppress(OSError, ValueError):
-        sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stderr.write(json.dumps(line) + "\n")  # in ASCII: nothing that a terminal would obey
         sys.stderr.flush()
