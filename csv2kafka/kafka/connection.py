@@ -61,6 +61,14 @@ _FAILURES = (KafkaError, OSError, EOFError, TimeoutError, ValueError, OverflowEr
 _NONSENSE = (AssertionError, LookupError, TypeError, ValueError)
 
 
+class TooLong(ValueError):
+    """A length that no answer has. ``expected``: that length, by which another protocol is known."""
+
+    def __init__(self, message: str, expected: int) -> None:
+        super().__init__(message)
+        self.expected = expected
+
+
 class Answer:
     """A request on its way: the future of its answer, and when it went out (the loop's time)."""
 
@@ -230,7 +238,7 @@ class Connection(AIOKafkaConnection):
         while reader is not None:
             (size,) = _SIZE.unpack(await reader.readexactly(_SIZE.size))
             if not 0 <= size <= LARGEST_ANSWER_BYTES:
-                raise ValueError(f"expected an answer of at most {LARGEST_ANSWER_BYTES:,} bytes, found {size:,}")
+                raise TooLong(f"expected an answer of at most {LARGEST_ANSWER_BYTES:,} bytes, found {size:,}", size)
             frame = await reader.readexactly(size)
             connection = self_ref()
             if connection is None:

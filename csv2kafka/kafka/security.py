@@ -265,7 +265,7 @@ def _refused_tls(error: BaseException, address: str, secured: Security) -> Csv2K
         return ConfigError(
             f"{address}: TLS: {reason or error}", hint="is this listener without TLS? (--kafka security_protocol=…)"
         )
-    if isinstance(error, asyncio.IncompleteReadError) and error.expected in _TLS_ALERT_AS_LENGTH:
+    if getattr(error, "expected", None) in _TLS_ALERT_AS_LENGTH:
         wanted = "SASL_SSL" if _has_sasl(secured.protocol) else "SSL or SASL_SSL"
         return ConfigError(
             f"{address}: the broker speaks TLS here, and security_protocol is {secured.protocol}",

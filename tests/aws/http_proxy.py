@@ -147,10 +147,11 @@ class HttpProxy:
         """Cut all connections and take no more: connecting is refused."""
         if self._server is not None:
             self._server.close()
-            tasks = list(self._serving)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            pending = set(self._serving)
+            while pending:  # a task may swallow a cancellation that comes just when its connection ends
+                for task in pending:
+                    task.cancel()
+                _, pending = await asyncio.wait(pending, timeout=0.2)
             await self._server.wait_closed()
             self._server = None
 
