@@ -87,7 +87,6 @@ async def test_another_servers_greeting_is_not_taken_for_kafka(caplog: pytest.Lo
     greetings = [
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"\x15\x03\x03\x00\x02\x02\x46",
         b"220 mail ESMTP\r\n",
         bytes(64),
         b"\xff" * 64,
