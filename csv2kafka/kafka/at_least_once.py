@@ -41,8 +41,8 @@ async def open_session(
     known = _to_go_on_from(job, stored, run)
     if known is not None:
         await _check(settings, broker, job, known, topics.data, run)
-    if job.on_foreign == "stop" and not await _place_is_free(settings, broker, run):
-        # Like a dead run's, its batch is shut out by the next epoch, once the log is read.
+    if not await _can_send_again(settings, broker, job, run):
+        # Like a dead run's, its batches are shut out by the next epoch, once the log is read.
         run.producer = run.first_at = None
     if run.producer is None:
         if stored is not None and not stored.complete:
@@ -98,6 +98,13 @@ async def _check(
     checks.log_still_has(settings.data, known.sink, ends)
 
 
+async def _can_send_again(settings: SinkSettings, broker: Broker, job: Job, run: RunMemory) -> bool:
+    """Whether what is unconfirmed can be sent as it is, and comes to stand once, behind what this run has written."""
+    if run.producer is not None and not run.producer.known_twice(settings.clock()):
+        return False
+    return job.on_foreign != "stop" or await _place_is_free(settings, broker, run)
+
+
 async def _place_is_free(settings: SinkSettings, broker: Broker, run: RunMemory) -> bool:
     """Whether only the batch itself stands where the last session's first one was to stand, which was not answered.
 
@@ -140,14 +147,18 @@ class AtLeastOnceSession(Session):
         return self.stood.first_offset
 
     async def write(self, payload: Payload) -> None:
-        """Send it. The first batch to a partition goes alone: one that does not know the producer yet would take the
-        second without the first, and then never the first. That of the rows must come to stand where reading ended."""
+        """Send it. The first batch to a partition goes alone, and one after a long silence: a partition that does not
+        know the producer would take the next without this, and then never this. The first of the rows must come to
+        stand where reading ended."""
         partition = self.settings.target(payload)
         is_first = partition not in self.writer.first_offsets
+        goes_alone = is_first or not self.writer.state.known_at(partition, self.settings.clock())
+        if goes_alone:
+            await self.writer.confirmed()
         if is_first and payload.target is Target.DATA:
             self.run.first_at = self.stood.end
         await self.writer.write(partition, mutable(payload.body))
-        if is_first:
+        if goes_alone:
             await self.writer.confirmed()
         if is_first and payload.target is Target.DATA:
             self.run.first_at = None

@@ -32,6 +32,7 @@ FIRST_REPEAT_PAUSE = 0.002
 LONGEST_REPEAT_PAUSE = 0.25
 SILENT_SECONDS = 2.0
 LEAVING_SECONDS = 2.0
+REMEMBERED_SECONDS = 3600.0  # a partition forgets a producer that is silent (producer.id.expiration.ms: 24 h)
 
 _SEQUENCES = 1 << 31  # they are counted modulo this: ten records at 2147483646 are followed by 8
 
@@ -41,23 +42,40 @@ _T = TypeVar("_T")
 
 @define(eq=False)
 class Sent:
-    """A batch on its way: what went out, and the task that waits for its answer (the base offset)."""
+    """A batch on its way: what went out and when, and the task that waits for its answer (the base offset)."""
 
     target: TopicPartition
     batch: Buffer
     records: int
     size: int
+    at: float
     answer: asyncio.Task[int] | None = None
 
 
 @define(eq=False)
 class ProducerState:
     """What a broker holds a producer to: its identity, the next sequence of each partition, and which batches
-    it has not confirmed. At-least-once keeps it from session to session of a run; a transaction never does."""
+    it has not confirmed. At-least-once keeps it from session to session of a run; a transaction never does.
+
+    ``heard_at``: when what each partition confirmed last was sent, in seconds since the epoch.
+    """
 
     producer: Producer
     sequences: dict[TopicPartition, int] = field(factory=dict)
     unconfirmed: deque[Sent] = field(factory=deque)
+    heard_at: dict[TopicPartition, float] = field(factory=dict)
+
+    def known_twice(self, now: float) -> bool:
+        """Whether a broker that took an unconfirmed batch still knows so, and would not take it once more."""
+        return not self.unconfirmed or _recently(self.unconfirmed[0].at, now)
+
+    def known_at(self, target: TopicPartition, now: float) -> bool:
+        """Whether the partition still knows this producer, and takes nothing but the next batch."""
+        return target in self.heard_at and _recently(self.heard_at[target], now)
+
+
+def _recently(at: float, now: float) -> bool:
+    return 0 <= now - at < REMEMBERED_SECONDS  # a clock that was set back tells nothing
 
 
 async def repeated(request: Callable[[], Awaitable[_T]]) -> _T:
@@ -134,11 +152,13 @@ class Writer:
     async def send_again(self) -> None:
         """Send what is unconfirmed from an earlier session again: identical bytes, identical sequences.
 
-        Of each batch the broker takes one, and answers for both with where it stands.
+        Of each batch the broker takes one, and answers for both with where it stands. One after another: a partition
+        that does not know the producer (any more) would take the second without the first, and then never the first.
         """
-        for sent in self.state.unconfirmed:
+        self._raise_failure()
+        for sent in tuple(self.state.unconfirmed):
             sent.answer = self._produce(sent.target, sent.batch)
-        await self.confirmed()
+            await self._settle_oldest()
         self.first_offsets.clear()  # what an earlier session wrote is not this one's
 
     async def leave(self, *, for_good: bool) -> None:
@@ -175,18 +195,18 @@ class Writer:
         await self._broker.end_transaction(self._transactional_id, self.state.producer, commit=commit)
 
     def _send(self, target: TopicPartition, batch: bytearray) -> None:
-        records = batch_header(batch).record_count
+        records, now = batch_header(batch).record_count, self._clock()
         sequence = self.state.sequences.get(target, 0)
         stamp(
             batch,
             producer_id=self.state.producer.producer_id,
             epoch=self.state.producer.epoch,
             sequence=sequence,
-            timestamp_ms=int(self._clock() * 1000),
+            timestamp_ms=int(now * 1000),
             transactional=self._transactional_id is not None,
         )
         self.state.sequences[target] = (sequence + records) % _SEQUENCES
-        sent = Sent(target, batch, records, len(batch), self._produce(target, batch))
+        sent = Sent(target, batch, records, len(batch), now, self._produce(target, batch))
         self.state.unconfirmed.append(sent)
 
     def _produce(self, target: TopicPartition, batch: Buffer) -> asyncio.Task[int]:
@@ -221,6 +241,7 @@ class Writer:
                 hint="the topic was made anew or the log lost records; see what happened, then --restart",
             )
             raise self._failure
+        self.state.heard_at[sent.target] = sent.at
         self.first_offsets.setdefault(sent.target, base)
         self.next_offsets[sent.target] = base + sent.records
 

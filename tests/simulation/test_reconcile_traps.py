@@ -13,6 +13,7 @@ from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradict
 from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model import Completion, Payload, Target
 from tests.simulation.broker import Fault, Leaders, Network, Request, Silence
+from tests.simulation.clock import now
 from tests.simulation.cluster import Cluster, Log, Topic
 from tests.simulation.job import DATA, MemoryStore, Run, advanced, expected, payload, value, visible
 from tests.simulation.play import DEAD_LETTERS, EVENTS, on, played
@@ -80,6 +81,67 @@ def test_lost_and_late_again_when_sent_again(fault: Fault) -> None:
         net.faults = lambda request: first(request) or second(request)
         await at_least_once(net, MemoryStore(), interval=5).run()
         await asyncio.sleep(200)
+        assert visible(net) == expected(20)
+
+    played(test)()
+
+
+def test_a_partition_that_has_forgotten_the_producer_gets_the_rows_in_order() -> None:
+    """After a day of silence it takes any batch: the second of what is sent again must not go before the first."""
+
+    async def test(net: Network) -> None:
+        def faults(request: Request) -> Fault | None:
+            if request.client == 2 and request.operation == "topic":
+                net.cluster.log(DATA).producers.clear()
+            lost = {(1, 3): Fault(cut=True, lost=True), (2, 1): Fault(lost=True)}
+            return lost.get((request.client, request.nth)) if request.operation == "produce" else None
+
+        net.faults = faults
+        run = at_least_once(net, MemoryStore(), interval=6)
+        assert (await run.run()).complete
+        assert visible(net) == expected(20)
+
+    played(test)()
+
+
+@pytest.mark.parametrize("hours", [-48, 2, 48])
+def test_what_was_sent_long_ago_is_looked_for_before_it_is_sent_again(hours: int) -> None:
+    """The brokers were away for so long, or the process was stopped, that nobody knows a batch for one sent twice."""
+
+    async def test(net: Network) -> None:
+        away = 0.0
+
+        def faults(request: Request) -> Fault | None:
+            nonlocal away
+            if request.client == 2 and request.operation == "topic":
+                net.cluster.log(DATA).producers.clear()
+                away = hours * 3600.0
+            return Fault(cut=True) if (request.client, request.nth, request.operation) == (1, 3, "produce") else None
+
+        net.faults = faults
+        run = at_least_once(net, MemoryStore(), interval=6, clock=lambda: now() + away)
+        assert (await run.run()).complete
+        assert visible(net) == expected(20)
+        assert run.sessions == 2
+
+    played(test)()
+
+
+def test_after_a_long_silence_a_batch_goes_alone() -> None:
+    """A broker that refuses one, and does not lead for a moment, would take the next one in its place."""
+
+    async def test(net: Network) -> None:
+        silent = 0.0
+
+        def before_write(row: int) -> None:
+            nonlocal silent
+            if row == 12:
+                silent = 48 * 3600.0
+                net.cluster.log(DATA).producers.clear()
+
+        net.faults = on("produce", 7, Fault(code=6))
+        run = at_least_once(net, MemoryStore(), interval=6, before_write=before_write, clock=lambda: now() + silent)
+        assert (await run.run()).complete
         assert visible(net) == expected(20)
 
     played(test)()
