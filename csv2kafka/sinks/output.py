@@ -35,6 +35,7 @@ class Output:
         self._lengths: dict[Target, int] = {}
         self._unsynced: set[Target] = set()
         self._made = False  # by taking the lock
+        self._to_be_cut = False
 
     def lock(self, job: Job, stored: Checkpoint | None) -> None:
         """Nobody else can write from here on."""
@@ -50,7 +51,11 @@ class Output:
             self._paths[Target.DATA].unlink(missing_ok=True)
 
     def open(self, job: Job, stored: Checkpoint | None) -> Checkpoint:
-        """Check, cut. Gives the checkpoint that counts; nothing is changed where it raises."""
+        """Check, cut. Gives the checkpoint that counts; nothing is changed where it raises.
+
+        What ``restart`` gives up is cut off by the first ``write`` or ``commit``: by then the checkpoint is saved, and
+        a run killed before it leaves the old checkpoint with the old content.
+        """
         path = self._paths[Target.DATA]
         with _explained(path):
             known = None if job.restart else stored
@@ -61,7 +66,9 @@ class Output:
                 except BaseException:
                     self.leave_as_it_was()
                     raise
-            self._cut(committed)
+            self._lengths, self._to_be_cut = dict(committed), True
+            if not job.restart:
+                self._cut()
         state = self._state()
         if known is not None:
             return evolve(known, sink=state)
@@ -87,6 +94,7 @@ class Output:
         """Append, to the system's cache."""
         path = self._paths[target]
         with _explained(path):
+            self._cut()
             if target not in self._files:
                 self._files[target] = _opened(path)
                 _sync_directory(path.parent)
@@ -99,6 +107,8 @@ class Output:
 
     def commit(self) -> SinkState:
         """All that was written is on the disk. StateContradiction if somebody else has put his hands on the files."""
+        with _explained(self._paths[Target.DATA]):
+            self._cut()
         for target, file in self._files.items():
             path = self._paths[target]
             with _explained(path):
@@ -174,15 +184,18 @@ class Output:
                 hint=RESTART,
             )
 
-    def _cut(self, committed: dict[Target, int]) -> None:
+    def _cut(self) -> None:
+        """What stands behind the committed lengths is off; once."""
+        if not self._to_be_cut:
+            return
         bad = self._paths[Target.DEAD_LETTER]
         if bad.exists():
             self._files[Target.DEAD_LETTER] = _opened(bad)
         for target, file in self._files.items():
-            os.ftruncate(file, committed[target])
+            os.ftruncate(file, self._lengths[target])
             _sync(file)
         _sync_directory(bad.parent)
-        self._lengths = dict(committed)
+        self._to_be_cut = False
 
     def _state(self) -> SinkState:
         return SinkState(

@@ -225,8 +225,7 @@ def _runs(d: Drawn, delivery: str, *, lossy: bool, stormy: int) -> tuple[RunPlan
             stores = (None,) * count
         elif kind == "mixed":
             stores = tuple(d.of((0, 1, None)) for _ in range(count))
-    # A file is emptied before the store hears of a restart: one that is cut off between has to be asked for again.
-    restarts = not lossy and delivery != "file" and d.chance(8)
+    restarts = not lossy and d.chance(8)
     return tuple(
         RunPlan(
             start=0.0 if number == 0 else d.of((0.0, d.moment(2.0), d.moment(100.0))),

@@ -52,18 +52,23 @@ def test_a_schedule_is_the_same_each_time() -> None:
         assert (first.trace, first.ended, first.coverage) == (second.trace, second.ended, second.coverage)
 
 
-def test_a_process_dies_at_each_of_its_steps() -> None:
-    """The same job, cut before its first step, its second, … to its last."""
-    whole = Schedule(seed=1, rows=3, bad=(1,), checkpoint_rows=2, pauses=(0.0,))
+WHOLE = Schedule(seed=1, rows=3, bad=(1,), checkpoint_rows=2, pauses=(0.0,))
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once", "file"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_process_dies_at_each_of_its_steps(delivery: str, restart: bool) -> None:
+    """The same job, cut before its first step, its second, … to its last; or the ``restart`` of one that is done."""
+    before = (RunPlan(start=0.0),) * restart
     ends = []
     for step in itertools.count(1):
-        cut = evolve(whole, runs=(RunPlan(start=0.0, cuts=(Cut(kind="kill", step=step),)),))
-        outcome = play(cut)
+        run = RunPlan(start=200.0 * restart, restart=restart, cuts=(Cut(kind="kill", step=step),))
+        outcome = play(evolve(WHOLE, delivery=delivery, runs=(*before, run)))
         assert not outcome.violations, str(outcome)
-        ends.append(outcome.ended["run-1"])
+        ends.append(outcome.ended[f"run-{len(before) + 1}"])
         if ends[-1] != "killed":
             break
-    assert len(ends) > 100
+    assert len(ends) > 50
     assert set(ends[:-1]) == {"killed"}
 
 

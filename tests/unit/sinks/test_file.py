@@ -131,14 +131,28 @@ class TestOpening:
     async def test_restart_begins_both_files_anew(self, path: Path) -> None:
         done = await committed(path, b"one", bad=(BAD,))
         async with session(path, done, restart=True) as opened:
-            assert path.read_bytes() == b""
-            assert Path(f"{path}.bad").read_bytes() == b""
             assert opened.resume_from.generation == done.generation + 1
             assert opened.resume_from.sink.offsets == {"data": 0, "dead-letter": 0}
+            await opened.commit(opened.resume_from)
+            assert path.read_bytes() == b""
+            assert Path(f"{path}.bad").read_bytes() == b""
+
+    async def test_restart_cuts_off_nothing_before_its_checkpoint_can_be_saved(self, path: Path) -> None:
+        """Killed there, the old checkpoint still has its content; killed behind, what goes on cuts."""
+        done = await committed(path, b"one")
+        async with session(path, done, restart=True) as opened:
+            begun = opened.resume_from
+        assert path.read_bytes() == b"one\n"
+        async with session(path, done) as opened:
+            assert opened.resume_from == done
+        async with session(path, begun) as opened:
+            assert opened.resume_from == begun
+            assert path.read_bytes() == b""
 
     async def test_restart_overwrites_foreign_content(self, path: Path) -> None:
         path.write_bytes(b"old\n")
-        async with session(path, restart=True):
+        async with session(path, restart=True) as opened:
+            await opened.commit(opened.resume_from)
             assert path.read_bytes() == b""
 
     async def test_shorter_than_committed(self, path: Path) -> None:
