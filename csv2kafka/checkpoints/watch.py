@@ -1,8 +1,9 @@
 """How a lease is taken: the rule that all stores share.
 
-A lease found held is watched for one time to live. Its heartbeat moves: somebody lives, LeaseHeld. It stands
-still: taken over, by a write that fails if it moved after all. Only the change that the newcomer sees counts,
-measured by his own monotonic clock; no two clocks are ever compared.
+A lease found held is watched. Its heartbeat stands still for one time to live: taken over, by a write that fails if
+it moved after all. It moves, and some seconds later again: somebody lives, LeaseHeld. (Once may be what a run sent
+before it died.) Only the change that the newcomer sees counts, measured by his own monotonic clock; no two clocks are
+ever compared.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from attrs import frozen
 from csv2kafka.errors import LeaseHeld
 
 LOOKS = 30  # at a held lease, in one time to live
+MOVES = 5  # in one time to live, at most: with the heartbeat, a checkpoint of a run that died can be on its way
 
 _log = logging.getLogger(__name__)
 
@@ -42,23 +44,27 @@ async def acquire(job: str, take: Callable[[Holder | None], Awaitable[int | Hold
     beat, and gives the new epoch; else it gives the holder.
     """
     loop = asyncio.get_running_loop()
-    first = await take(None)
+    seen = watched = await take(None)
+    moved_at: float | None = None
     until = loop.time() + lease_seconds  # counted from after the look, so never too short
-    seen = first
-    if isinstance(first, Holder):
+    if isinstance(seen, Holder):
         _log.warning(
             "the lease of job %s is held by %s; watching it for %g s, whether that run still lives",
             job,
-            first,
+            seen,
             lease_seconds,
         )
-    while isinstance(first, Holder) and isinstance(seen, Holder):
-        if (seen.epoch, seen.beat) != (first.epoch, first.beat):
-            raise held(job, seen)
-        left = until - loop.time()
+    while isinstance(watched, Holder) and isinstance(seen, Holder):
+        now = loop.time()
+        if (seen.epoch, seen.beat) != (watched.epoch, watched.beat):
+            moved_at = now if moved_at is None else moved_at
+            if now - moved_at >= lease_seconds / MOVES:
+                raise held(job, seen)
+            watched, until = seen, now + lease_seconds
+        left = until - now
         if left > 0:
             await asyncio.sleep(min(left, lease_seconds / LOOKS))
-        seen = await take(None if left > 0 else first)
+        seen = await take(None if left > 0 else watched)
     assert isinstance(seen, int)
     return seen
 

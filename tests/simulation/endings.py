@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from csv2kafka.errors import Csv2KafkaError, TakenOver
+from csv2kafka.errors import Csv2KafkaError, LeaseHeld, TakenOver
 from tests.simulation.world import DATA, Process, World
 
 DONE = ("complete", "already complete")
@@ -40,6 +40,8 @@ def _allowed(world: World, process: Process, *, may_stop: bool) -> None:
     if isinstance(process.error, TakenOver):
         if not _another(world, process):
             world.laws.broken(f"{process.name} says that another run has the job, and there is none: {process.error}")
+        if isinstance(process.error, LeaseHeld):
+            _left_to_the_living(world, process)
         return
     if ended == "SourceChanged" and world.version:
         return
@@ -58,6 +60,13 @@ def _another(world: World, process: Process) -> bool:
     store = process.plan.store
     owners = world.table(store).owners if store is not None else []
     return any(process.run_id[:8] not in owner for owner in owners)
+
+
+def _left_to_the_living(world: World, process: Process) -> None:
+    """The lease was a run's that lived when this one came, whatever it had sent before it died."""
+    for other in world.processes:
+        if other.name == _blamed(world, process) and other.ended is not None and other.ended_at < process.began:
+            world.laws.broken(f"{process.name} leaves the job to {other.name}, which had ended before it began")
 
 
 def _nobody_left(world: World, processes: list[Process]) -> None:

@@ -24,7 +24,7 @@ from tests.simulation.cluster import Cluster
 from tests.simulation.endings import check_endings
 from tests.simulation.files import FileWorld
 from tests.simulation.laws import Laws
-from tests.simulation.schedule import SCHEDULES, Cut, RunPlan, Schedule, drawn
+from tests.simulation.schedule import SCHEDULES, Cut, RunPlan, Schedule, StoreAim, drawn
 from tests.simulation.world import CHECKPOINTS, DATA, EVENTS, JOB, LETTERS, World
 
 FIRST_SEED, ITEMS, EACH = 10_000, 40, 50
@@ -70,6 +70,16 @@ def test_a_process_dies_at_each_of_its_steps(delivery: str, restart: bool) -> No
             break
     assert len(ends) > 50
     assert set(ends[:-1]) == {"killed"}
+
+
+@pytest.mark.parametrize("nth", range(1, 14))
+def test_what_a_run_sent_before_it_died_is_no_sign_of_life(nth: int) -> None:
+    """Each request to the store is late once, and comes while the next run watches the lease."""
+    killed = RunPlan(start=0.0, cuts=(Cut(kind="kill", at=5.5),))
+    late = evolve(WHOLE, pauses=(3.0,), runs=(killed, RunPlan(start=5.6)), store_aims=(StoreAim(nth=nth, delay=10.0),))
+    outcome = play(late)
+    assert not outcome.violations, str(outcome)
+    assert outcome.ended["run-2"] == "complete"
 
 
 class Broken:
