@@ -7,6 +7,8 @@ The rules (the traps behind them are in tests/simulation/test_writing_traps.py):
 4. Every answer is looked at. A base offset below what the log had already stops the job.
 5. Everything is confirmed before the checkpoint record, and that before EndTxn, which is sent once.
 6. Every wait is bounded: each request by the port, repeated ones by ``REPEAT_SECONDS``.
+7. Nothing is written into a transaction of an hour's age: it is over since long, and a partition that has forgotten the
+   producer would take it all the same, and hang (KIP-890).
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ class ProducerState:
 
 
 def _recently(at: float, now: float) -> bool:
-    return 0 <= now - at < REMEMBERED_SECONDS  # a clock that was set back tells nothing
+    return abs(now - at) < REMEMBERED_SECONDS  # a clock that was set back tells nothing
 
 
 async def repeated(request: Callable[[], Awaitable[_T]]) -> _T:
@@ -122,6 +124,7 @@ class Writer:
         self._transactional_id = transactional_id
         self._clock = clock
         self.in_transaction = False
+        self._began_at = 0.0
         self._failure: BaseException | None = None
         self._uncertain = False  # something may still be on the way, or we are fenced: send nothing any more
 
@@ -133,6 +136,7 @@ class Writer:
         self._raise_failure()
         await self._room_for(len(batch))
         await self._begin()
+        self._check_age()
         self._send(target, batch)
 
     async def confirmed(self) -> None:
@@ -183,8 +187,14 @@ class Writer:
         # CONCURRENT_TRANSACTIONS until the markers of the transaction before are all written: only then does
         # the coordinator take partitions into a new one. The last commit leans on this.
         with self._no_doubt():
+            self._began_at = self._clock()
             await repeated(self._add_partitions)
         self.in_transaction = True
+
+    def _check_age(self) -> None:
+        if self.in_transaction and not _recently(self._began_at, self._clock()):
+            with self._no_doubt():
+                raise Doubt("a transaction is an hour old or more: the process was stopped, or the clock jumped")
 
     async def _add_partitions(self) -> None:
         assert self._transactional_id is not None

@@ -373,3 +373,21 @@ class TestLeaving:
             assert [r.operation for r in net.sent].count("init_producer") == 1
 
         played(test)()
+
+
+def test_nothing_is_written_into_a_transaction_that_a_stopped_process_has_left_behind() -> None:
+    """The partition has forgotten the producer meanwhile: it would begin a transaction that nobody ends (KIP-890)."""
+
+    async def test(net: Network) -> None:
+        run = Run(network=net)
+        with pytest.raises(Doubt, match="an hour old"):
+            async with run.session() as session:
+                await session.write(payload(0, 2))
+                await asyncio.sleep(7200)
+                net.cluster.log(DATA).producers.clear()
+                await session.write(payload(2, 4))
+        assert not net.cluster.log(DATA).open
+        assert (await run.run()).complete
+        assert visible(net) == expected(20)
+
+    played(test)()
