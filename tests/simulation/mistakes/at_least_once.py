@@ -74,8 +74,8 @@ MISTAKES = (
             Edit(
                 AT_LEAST,
                 "AtLeastOnceSession.write",
-                "if is_first:\n        await self.writer.confirmed()",
-                "is_first = False",
+                "goes_alone = is_first or not self.writer.state.known_at(partition, self.settings.clock())",
+                "is_first = goes_alone = False",
             ),
         ),
         within=3_000,
