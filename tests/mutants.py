@@ -33,7 +33,9 @@ from tests.simulation.planting import compiled, function_of, plain
 CAMPAIGN = "tests/simulation/test_campaign.py"
 SIMULATED = (
     *("tests/simulation/test_writing_traps.py", "tests/simulation/test_opening_traps.py"),
-    *("tests/simulation/test_reconcile_traps.py", "tests/simulation/test_complete.py"),
+    *("tests/simulation/test_ownership_traps.py", "tests/simulation/test_restart_traps.py"),
+    *("tests/simulation/test_reconcile_traps.py", "tests/simulation/test_sending_again_traps.py"),
+    "tests/simulation/test_complete.py",
     *(f"{CAMPAIGN}::test_every_law_holds_in[0]", f"{CAMPAIGN}::test_every_law_holds_in[1]"),
     f"{CAMPAIGN}::test_a_process_dies_at_each_of_its_steps[False-exactly-once]",
     f"{CAMPAIGN}::test_a_process_dies_at_each_of_its_steps[False-at-least-once]",

@@ -75,6 +75,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--nat", is_flag=True, help="S3 is read through a NAT gateway, not a gateway endpoint.")
 @click.option("--cross-zone", is_flag=True, help="The partition's leader is in another zone.")
+@click.option("--public-ip", is_flag=True, help="The machine has a public IPv4 address.")
 @click.option(
     "--interface-endpoints",
     type=click.IntRange(0),
@@ -82,6 +83,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     metavar="N",
     help="Those that stand all month, each zone's counted. [0]",
 )
+@click.option("--customer-managed-key", "own_key", is_flag=True, help="There is a KMS key, which costs by the month.")
 @click.option("--compressed", type=_POSITIVE, metavar="RATIO", help="Bytes to Kafka for one of the CSV. [0.35]")
 @click.option("--checkpoint-interval", callback=_seconds, default="1", metavar="TIME", help="As the run's. [1s]")
 @click.option(
@@ -92,7 +94,9 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--spot-price", type=_POSITIVE, metavar="USD", help="An hour of c7g.xlarge Spot. [half of on demand]")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
-def command(target: str, spot_price: float | None, interface_endpoints: int, as_json: bool, **flags: Any) -> int:
+def command(
+    target: str, spot_price: float | None, interface_endpoints: int, own_key: bool, as_json: bool, **flags: Any
+) -> int:
     """Tell what a load costs in AWS, in US dollars: on ECS Fargate, on Fargate Spot, in Batch on Spot, on EC2 Spot.
 
     It is a calculation: nothing is asked of AWS. Prices are those of one region and date, which stand below the result.
@@ -107,6 +111,7 @@ def command(target: str, spot_price: float | None, interface_endpoints: int, as_
         load=load,
         costs=costs,
         endpoints=interface_endpoints,
+        own_key=own_key,
         prices=known,
         spot_price=spot_price,
     )
@@ -131,6 +136,7 @@ def _load(
     item: int | None,
     nat: bool,
     cross_zone: bool,
+    public_ip: bool,
 ) -> Load:
     from csv2kafka.cost import Load
     from csv2kafka.cost.estimate import BYTES_PER_ROW, COMPRESSED, ROWS_PER_SECOND
@@ -149,6 +155,7 @@ def _load(
         item_bytes=item,
         nat=nat,
         cross_zone=cross_zone,
+        public_ip=public_ip,
     )
 
 
@@ -157,13 +164,12 @@ class _Answer:
     load: Load
     costs: Sequence[Cost]
     endpoints: int
+    own_key: bool
     prices: Prices
     spot_price: float | None
 
     def facts(self) -> dict[str, Any]:
         """As programs read it. Fields may be added within a version."""
-        from csv2kafka.cost import standing
-
         load = self.load
         return {
             "cost_version": COST_VERSION,
@@ -182,7 +188,7 @@ class _Answer:
                     "billed_minutes": round(one.billed_minutes, 3),
                     "parts": {name: round(usd, 6) for name, usd in one.parts.items()},
                     "total": round(one.total, 6),
-                    "a_month": round(standing(one.target, self.prices, endpoints=self.endpoints), 6),
+                    "a_month": round(self.standing(one), 6),
                 }
                 for one in self.costs
             ],
@@ -214,8 +220,6 @@ class _Answer:
     def _table(self) -> Table:
         from rich.table import Table
 
-        from csv2kafka.cost import standing
-
         table = Table(box=None, padding=(0, 0, 0, 3), pad_edge=False, header_style="bold")
         table.add_column("")
         for one in self.costs:
@@ -223,9 +227,14 @@ class _Answer:
         for name in self.costs[0].parts:
             table.add_row(name, *(_usd(one.parts[name]) for one in self.costs))
         table.add_row("total", *(_usd(one.total) for one in self.costs), style="bold")
-        monthly = (standing(one.target, self.prices, endpoints=self.endpoints) for one in self.costs)
-        table.add_row("a month", *(f"{usd:,.2f}" for usd in monthly))
+        table.add_row("a month", *(f"{self.standing(one):,.2f}" for one in self.costs))
         return table
+
+    def standing(self, one: Cost) -> float:
+        """Dollars a month."""
+        from csv2kafka.cost import standing
+
+        return standing(one.target, self.prices, endpoints=self.endpoints, own_key=self.own_key)
 
     def assumed(self) -> list[str]:
         """What the figures rest on, a line each."""
@@ -236,11 +245,14 @@ class _Answer:
             f"{one.target.name}: {one.target.machine}, paid for {one.billed_minutes:,.3g} minutes with start and end"
             for one in self.costs
         ]
-        between = f" and {self.endpoints} interface endpoints" if self.endpoints else ""
-        lines.append(f"a month, whether anything runs or not: for alarms{between}")
+        endpoints = f"{self.endpoints:,} interface endpoint{'' if self.endpoints == 1 else 's'}"
+        stand = ["alarms"] + [endpoints] * (self.endpoints > 0) + ["a KMS key"] * self.own_key
+        lines.append(f"a month, whether anything runs or not: for {', '.join(stand)}")
         if any(one.target.is_instance for one in self.costs):
             given = "as given" if self.spot_price is not None else "half of the price on demand: see --spot-price"
             lines.append(f"Spot price of an instance: {given}; no interruption")
+        if load.public_ip:
+            lines.append("network: a public IPv4 address for as long as the machine is paid for")
         lines += [
             f"S3: {s3_requests(load):,} requests, read {'through NAT' if load.nat else 'through a gateway endpoint'}",
             f"DynamoDB: {dynamodb_units(load):,} write units, for an item of {load.item:,} bytes",

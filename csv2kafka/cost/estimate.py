@@ -29,7 +29,8 @@ METRICS = 13 + 3  # of docs/metrics.md, and those that alarms are made of in dep
 @frozen(kw_only=True)
 class Load:
     """``bytes``: of the CSV's text; ``source_bytes``: of its objects in S3, less where they are compressed.
-    ``nat``: S3 is read through a NAT gateway. ``cross_zone``: the partition's leader is in another zone."""
+    ``nat``: S3 is read through a NAT gateway. ``cross_zone``: the partition's leader is in another zone.
+    ``public_ip``: the machine has a public IPv4 address, as ``assign_public_ip`` or a public subnet gives it."""
 
     rows: int
     bytes: int
@@ -41,6 +42,7 @@ class Load:
     item_bytes: int | None = None
     nat: bool = False
     cross_zone: bool = False
+    public_ip: bool = False
 
     @property
     def item(self) -> int:
@@ -112,7 +114,7 @@ def cost(load: Load, target: Target, prices: Prices, *, spot_price: float | None
             "compute": target.hour(of, spot_price) * billed / 60,
             "S3 requests": s3_requests(load) * of["s3_get"],
             "DynamoDB": dynamodb_units(load) * of["dynamodb_write"],
-            "network": _network(load, of),
+            "network": _network(load, of, billed),
             "logs": log_bytes(load) / GB * of["logs_gb"],
             "metrics": METRICS * math.ceil(load.seconds / 3600) * of["metric_month"] / HOURS_A_MONTH,
             "Step Functions": target.transitions * of["step_functions_transition"],
@@ -120,10 +122,12 @@ def cost(load: Load, target: Target, prices: Prices, *, spot_price: float | None
     )
 
 
-def standing(target: Target, prices: Prices, *, endpoints: int = 0) -> float:
-    """Dollars a month, whether anything runs or not: alarms, and interface ``endpoints``, each zone's counted."""
+def standing(target: Target, prices: Prices, *, endpoints: int = 0, own_key: bool = False) -> float:
+    """Dollars a month, whether anything runs or not: alarms, interface ``endpoints``, each zone's counted, and the KMS
+    key that ``customer_managed_key`` makes."""
     of = prices.of
-    return target.alarms * of["alarm_month"] + endpoints * of["interface_endpoint_hour"] * HOURS_A_MONTH
+    key = of["kms_key_month"] if own_key else 0.0
+    return target.alarms * of["alarm_month"] + endpoints * of["interface_endpoint_hour"] * HOURS_A_MONTH + key
 
 
 def s3_requests(load: Load) -> int:
@@ -145,7 +149,8 @@ def log_bytes(load: Load) -> float:
     return load.seconds * a_second
 
 
-def _network(load: Load, of: Mapping[str, float]) -> float:
+def _network(load: Load, of: Mapping[str, float], billed_minutes: float) -> float:
     read = load.source_bytes / GB * of["nat_gb"] if load.nat else 0.0
     sent = load.bytes * load.compressed / GB * of["cross_zone_gb"] if load.cross_zone else 0.0
-    return read + sent
+    address = billed_minutes / 60 * of["public_ipv4_hour"] if load.public_ip else 0.0
+    return read + sent + address

@@ -1,14 +1,16 @@
-"""One test on an empty cluster, and faults aimed at one request."""
+"""One test on an empty cluster, faults aimed at one request, and the runs that most tests begin with."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from csv2kafka.kafka.port import TopicPartition
+from csv2kafka.model import Checkpoint
 from tests.simulation.broker import Fault, Network, Request, network
 from tests.simulation.clock import simulate
-from tests.simulation.job import DATA
+from tests.simulation.job import DATA, MemoryStore, Run, advanced, payload
 
 DEAD_LETTERS = TopicPartition("refused", 0)
 EVENTS = TopicPartition("events", 0)
@@ -38,3 +40,21 @@ def played(test: Callable[[Network], Coroutine[Any, Any, None]]) -> Callable[[],
         simulate(main())
 
     return run
+
+
+def sent(net: Network, name: str) -> list[str]:
+    return [request.operation for request in net.sent if request.name == name]
+
+
+async def begun(net: Network, rows: int = 6, *, store: MemoryStore | None = None) -> Checkpoint:
+    """A run that committed ``rows`` rows of 20 and ended; gives its last checkpoint."""
+    run = Run(network=net, name="begun", rows=20, store=store)
+    async with run.session() as session:
+        await session.write(payload(0, rows))
+        done = await run.commit(session, advanced(session.resume_from, rows))
+    await asyncio.sleep(1)
+    return done
+
+
+def at_least_once(net: Network, store: MemoryStore, name: str = "run", **settings: object) -> Run:
+    return Run(network=net, name=name, store=store, delivery="at-least-once", **settings)  # type: ignore[arg-type]

@@ -71,6 +71,10 @@ def test_the_network_is_the_largest_part_where_it_is_not_free() -> None:
     assert part("network", USUAL) == 0
     assert part("network", evolve(USUAL, nat=True)) == pytest.approx(0.45)
     assert part("network", evolve(USUAL, cross_zone=True)) == pytest.approx(3.5 * 0.02)
+    address = part("network", evolve(USUAL, public_ip=True))
+    assert address == pytest.approx(0.005 * 10.5 / 60)  # for as long as the task is paid for
+    assert part("network", evolve(USUAL, public_ip=True), "batch") == pytest.approx(0.005 * 13 / 60)
+    assert part("network", evolve(USUAL, nat=True, public_ip=True)) == pytest.approx(0.45 + address)
     both = evolve(USUAL, nat=True, cross_zone=True, source_bytes=3_000_000_000)
     assert part("network", both) == pytest.approx(3 * 0.045 + 3.5 * 0.02)
 
@@ -97,6 +101,7 @@ def test_a_price_of_today_takes_the_place_of_the_assumed_one() -> None:
 def test_what_stands_all_month() -> None:
     assert standing(TARGETS["ecs"], prices()) == pytest.approx(0.6)
     assert standing(TARGETS["ec2"], prices(), endpoints=4) == pytest.approx(0.8 + 29.2)
+    assert standing(TARGETS["batch"], prices(), own_key=True) == pytest.approx(1.6)
 
 
 def test_each_price_says_where_it_is_from() -> None:

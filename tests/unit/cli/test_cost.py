@@ -53,15 +53,23 @@ def test_the_readme_of_the_targets_shows_it(command: Command) -> None:
 def test_one_target_with_all_that_can_be_said(command: Command) -> None:
     outcome = command(
         "cost", "--rows", "1_000_000", "--target", "ec2", "--nat", "--cross-zone", "--spot-price", "0.08",
-        "--interface-endpoints", "2",
+        "--interface-endpoints", "2", "--customer-managed-key", "--public-ip",
     )  # fmt: skip
     assert "ecs" not in outcome.out
     assert "- Spot price of an instance: as given; no interruption" in outcome.out
     assert "read through NAT" in outcome.out
     assert "to another zone" in outcome.out
-    assert "whether anything runs or not: for alarms and 2 interface endpoints" in outcome.out
+    assert "whether anything runs or not: for alarms, 2 interface endpoints, a KMS key" in outcome.out
+    assert "- network: a public IPv4 address for as long as the machine is paid for" in outcome.out
     assert "a month" in outcome.out
-    assert "15.40" in outcome.out
+    assert "16.40" in outcome.out
+
+
+def test_one_of_them_is_no_plural(command: Command) -> None:
+    outcome = command("cost", "--rows", "1M", "--interface-endpoints", "1")
+    assert "- a month, whether anything runs or not: for alarms, 1 interface endpoint\n" in outcome.out
+    assert "IPv4" not in outcome.out
+    assert "KMS" not in outcome.out
 
 
 def test_as_json(command: Command) -> None:

@@ -16,7 +16,7 @@ from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model import Event, Progressed
 from csv2kafka.model.report import VerifyReport
 from csv2kafka.pipeline import Pipeline
-from csv2kafka.proof import Checked, Proof
+from csv2kafka.proof import Checked, Proof, TopicSide
 from csv2kafka.protocols import Sink
 from csv2kafka.sinks.file import FileSink
 from csv2kafka.sinks.kafka import KafkaSink
@@ -29,6 +29,7 @@ from tests.simulation.clock import now, simulate
 from tests.simulation.job import DATA, TOPIC
 
 ROWS = 40
+WHERE = f"topic {TOPIC} partition 0"
 Rows = Sequence[tuple[bytes | None, bytes | None]]
 
 
@@ -130,3 +131,8 @@ def played(test: Callable[[Place], Any]) -> Callable[[Place], None]:
         simulate(test(place))
 
     return run
+
+
+def topic_of(proof: Proof) -> TopicSide:
+    assert isinstance(proof.destination, TopicSide)
+    return proof.destination
