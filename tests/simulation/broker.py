@@ -17,7 +17,8 @@ from typing_extensions import Buffer
 
 from csv2kafka.errors import Csv2KafkaError, Doubt, NotReachable, TopicMissing
 from csv2kafka.kafka.port import Broker, Fetched, Isolation, LogEnds, Producer, TopicFacts, TopicPartition
-from tests.simulation.cluster import Cluster, error
+from tests.simulation.cluster import Cluster
+from tests.simulation.partition import error
 
 T = TypeVar("T")
 

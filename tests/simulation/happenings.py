@@ -18,8 +18,9 @@ from attrs import define, evolve
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.kafka.port import TopicPartition
 from csv2kafka.kernel import pack_records, stamp
-from tests.simulation.cluster import Cluster, Log
+from tests.simulation.cluster import Cluster
 from tests.simulation.laws import FOREIGN
+from tests.simulation.partition import Log
 from tests.simulation.schedule import Happening
 from tests.simulation.world import CHECKPOINTS, DATA, JOB, LETTERS, World
 

@@ -22,7 +22,8 @@ from attrs import define, field
 
 from csv2kafka.kafka.port import Producer, TopicPartition
 from csv2kafka.kernel import unpack_batch
-from tests.simulation.cluster import Cluster, Stored
+from tests.simulation.cluster import Cluster
+from tests.simulation.partition import Stored
 
 MOST_TOLD = 5
 FOREIGN = b"foreign"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from tests.simulation.broker import Leaders, Silence
-from tests.simulation.cluster import Cluster, error
+from tests.simulation.cluster import Cluster
+from tests.simulation.partition import error
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

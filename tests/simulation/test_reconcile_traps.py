@@ -15,8 +15,9 @@ from attrs import define, evolve
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction
 from csv2kafka.kernel import pack_records, stamp
 from tests.simulation.broker import Fault, Leaders, Network, Silence
-from tests.simulation.cluster import Cluster, Log, Topic
+from tests.simulation.cluster import Cluster, Topic
 from tests.simulation.job import DATA, MemoryStore, Run, advanced, expected, payload, value, visible
+from tests.simulation.partition import Log
 from tests.simulation.play import at_least_once, played
 
 

@@ -12,8 +12,9 @@ from attrs import define, evolve
 from csv2kafka.errors import Doubt
 from csv2kafka.kafka.port import LogEnds
 from tests.simulation.broker import Fault, Leaders, Network
-from tests.simulation.cluster import Cluster, Log, Topic
+from tests.simulation.cluster import Cluster, Topic
 from tests.simulation.job import CHECKPOINTS, DATA, MemoryStore, Run, advanced, expected, payload, visible
+from tests.simulation.partition import Log
 from tests.simulation.play import begun, on, played
 
 

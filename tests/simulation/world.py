@@ -378,7 +378,7 @@ class World:
     def patched(self) -> Iterator[None]:
         """What has to be replaced in the package for this world."""
         few = self.schedule.sequences
-        with patch("csv2kafka.kafka.writer._SEQUENCES", few), patch("tests.simulation.cluster.SEQUENCES", few):
+        with patch("csv2kafka.kafka.writer._SEQUENCES", few), patch("tests.simulation.partition.SEQUENCES", few):
             yield
 
 

@@ -76,7 +76,7 @@ MISTAKES = (
         name="no-truncate",
         what="what a crash left behind the committed length is not cut off",
         delivery=FILE,
-        edits=(Edit(OUTPUT, "Output._cut", "os.ftruncate(file, committed[target])", "pass"),),
+        edits=(Edit(OUTPUT, "Output._cut", "os.ftruncate(file, self._lengths[target])", "pass"),),
     ),
     Mistake(
         name="directory-not-synced",
