@@ -58,6 +58,23 @@ require_tfvars() {
   [ -z "$found" ] || fail "terraform.tfvars still has the example's value in line $found: set your own."
 }
 
+# What the variables' own rules refuse is told before AWS is asked for anything, and under --dry-run too: a plan of the
+# variables alone needs no provider, no account and no network. What only resources know is left to the plan of `up`.
+require_values() {
+  local place file said
+  place=$(mktemp -d "${TMPDIR:-/tmp}/csv2kafka-variables.XXXXXX")
+  for file in "$here"/common.tf "$here"/variables.tf "$here"/*.tfvars "$here"/*.tfvars.json; do
+    [ ! -f "$file" ] || cp "$file" "$place"
+  done
+  if said=$(unset TF_DATA_DIR TF_WORKSPACE && "$terraform" -chdir="$place" plan -input=false -no-color -lock=false 2>&1); then
+    rm -rf "$place"
+  else
+    rm -rf "$place"
+    say "$said"
+    fail "Terraform refuses these values: mend terraform.tfvars as it says above; nothing was changed."
+  fi
+}
+
 require_credentials() {
   need aws "this script"
   aws sts get-caller-identity --output text --query Account >/dev/null 2>&1 ||

@@ -1,4 +1,4 @@
-# What only this target has; the rest is in common.tf.
+# What only this target has; the rest is in common.tf. No assign_public_ip: instances take that from the subnets (README.md).
 
 variable "architecture" {
   description = "arm64 (Graviton, cheaper) or x86_64. The image is built for it."

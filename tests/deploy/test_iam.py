@@ -167,6 +167,22 @@ class TestEachPolicy:
                     for name in listed(names):
                         assert name.endswith((".amazonaws.com", f":{ACCOUNT}:root")), f"{address}: {name}"
 
+    def test_the_logs_service_may_use_the_key_for_this_log_alone(self, state: Resources) -> None:
+        """As AWS asks for it: kms:Encrypt*, Decrypt*, ReEncrypt*, GenerateDataKey*, Describe*, for the group's ARN."""
+        statements = listed(state.rendered("module.common.aws_kms_key.own[0]")["Statement"])
+        service = f"logs.{REGION}.amazonaws.com"
+        rights = Rights([each for each in statements if each["Principal"].get("Service") == service])
+        kinds = ("", "Pair", "PairWithoutPlaintext", "WithoutPlaintext")
+        actions = ["Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "DescribeKey"]
+        actions += [f"GenerateDataKey{kind}" for kind in kinds]
+        group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"
+        (log,) = (each["name"] for each in state.of_type("aws_cloudwatch_log_group").values())
+        for action in actions:
+            assert rights.allow(f"kms:{action}", context={"kms:EncryptionContext:aws:logs:arn": group + log}), action
+            assert not rights.allow(f"kms:{action}", context={"kms:EncryptionContext:aws:logs:arn": f"{group}another"})
+            assert not rights.allow(f"kms:{action}")
+        assert not rights.allow("kms:CreateGrant", context={"kms:EncryptionContext:aws:logs:arn": group + log})
+
 
 def mistaken(issue: Mapping[str, Any]) -> bool:
     """What the linter says of an action that goes with either of two resource types: it asks for both at once."""

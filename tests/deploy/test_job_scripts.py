@@ -21,7 +21,22 @@ from tests.deploy.terraform import DEPLOY, ROOT, TARGETS, Terraform, copy_of
 VERBS = ("up", "run", "status", "logs", "down")
 SECONDS = 120.0
 # What the scripts use of any system, so that a PATH can be made without the others.
-BASICS = ["bash", "basename", "cat", "cksum", "cut", "date", "dirname", "env", "git", "grep", "head", "mktemp", "rm"]
+BASICS = [
+    "bash",
+    "basename",
+    "cat",
+    "cksum",
+    "cp",
+    "cut",
+    "date",
+    "dirname",
+    "env",
+    "git",
+    "grep",
+    "head",
+    "mktemp",
+    "rm",
+]
 BASICS += ["sed", "sleep", "sort", "tail", "tar", "tr", "wc"]
 FAKE = """#!/bin/bash
 printf '%s\\n' "$(basename "$0") $*" >>"$CALLS"
@@ -38,7 +53,8 @@ case "$1 $2" in "stepfunctions list-executions") echo None ;; "autoscaling descr
 )
 # Calls that change nothing.
 READ_ONLY = re.compile(
-    r"terraform -chdir=\S+ output .*|aws sts get-caller-identity .*|aws --version"
+    r"terraform -chdir=\S+ output .*|terraform -chdir=\S+/csv2kafka-variables\.\w+ plan .*"
+    r"|aws sts get-caller-identity .*|aws --version"
     r"|aws \S+ (describe|list|get|scan|query|filter|head)\S* .*|aws dynamodb scan .*"
 )
 # What stands for something that every user has another one of.
@@ -205,6 +221,31 @@ class TestOfAllTargets:
         assert re.search(r"^\S*terraform -chdir=\S+ destroy", said, re.MULTILINE)
         assert not job.changes()
         assert {file: file.read_bytes() for file in sorted(job.folder.rglob("*")) if file.is_file()} == before
+
+    @pytest.mark.parametrize("arguments", [["up", "--dry-run"], ["up", "--yes"]], ids=" ".join)
+    def test_values_that_cannot_be_are_refused_before_aws_is_asked(
+        self, make_job: MakeJob, terraform: Terraform, target: str, arguments: list[str]
+    ) -> None:
+        job = make_job(target)
+        job.program("terraform", f'{FAKE}exec "{terraform.binary}" "$@"\n')
+        job.environment["TMPDIR"] = str(job.programs.parent)
+        missing = re.sub("subnet_ids .*\n", "", TFVARS)
+        job.configure(f'{missing}\nvpc_endpoints = "gateway"\nalarm_email = "nobody"\n')
+        said = job(*arguments, code=2)
+        assert '"subnet_ids" is not set' in said
+        job.configure(f'{TFVARS}\nvpc_endpoints = "gateway"\nalarm_email = "nobody"\n')
+        said = " ".join(job(*arguments, code=2).split())
+        assert "on terraform.tfvars line 13" in said
+        assert "alarm_email: expected an e-mail address; give one, or leave it out." in said
+        assert "route_table_ids: expected the route tables of subnet_ids, as vpc_endpoints makes gateway" in said
+        assert said.endswith(
+            "job: Terraform refuses these values: mend terraform.tfvars as it says above; nothing was changed."
+        )
+        assert [call.partition(" ")[0] for call in job.called()] == ["terraform"]
+        assert not job.changes()
+        job.configure()
+        assert "apply" in job("up", "--dry-run")
+        assert not list(job.programs.parent.glob("csv2kafka-variables.*"))
 
     def test_down_asks(self, make_job: MakeJob, target: str) -> None:
         job = make_job(target)

@@ -57,8 +57,8 @@ run "instances_are_closed" {
   command = plan
 
   assert {
-    condition     = aws_launch_template.instance.metadata_options[0].http_tokens == "required" && aws_launch_template.instance.metadata_options[0].http_put_response_hop_limit == 2
-    error_message = "IMDSv2 alone, and reached from a container."
+    condition     = aws_launch_template.instance.metadata_options[0].http_tokens == "required" && aws_launch_template.instance.metadata_options[0].http_put_response_hop_limit == 1
+    error_message = "IMDSv2 alone, and no further than the instance's own network, which jobs share."
   }
   assert {
     condition     = aws_launch_template.instance.block_device_mappings[0].ebs[0].encrypted == "true"

@@ -179,9 +179,14 @@ data "aws_iam_policy_document" "own_key" {
     }
   }
 
+  # What AWS's guide asks of a log group's key ("Encrypt log data in CloudWatch Logs using AWS KMS": Encrypt*, Decrypt*,
+  # ReEncrypt*, GenerateDataKey*, Describe*), each action by its name.
   statement {
-    sid       = "TheLog"
-    actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+    sid = "TheLog"
+    actions = [
+      "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyPair",
+      "kms:GenerateDataKeyPairWithoutPlaintext", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo",
+    ]
     resources = ["*"]
     principals {
       type        = "Service"
