@@ -43,6 +43,8 @@ SIMULATED = (
 KAFKA = (
     "tests/unit/kafka/test_checks.py",
     "tests/unit/kafka/test_writer.py",
+    "tests/unit/kafka/test_ownership.py",
+    "tests/unit/kafka/test_checkpoint_topic.py",
     *SIMULATED,
     "tests/properties/test_ownership.py",
 )

@@ -13,8 +13,9 @@ from typing import Any
 
 from csv2kafka.errors import ConfigError
 from csv2kafka.kafka import checkpoint_topic
+from csv2kafka.kafka.checkpoint_topic import partition_of
 from csv2kafka.kafka.client import broker_factory as client_factory
-from csv2kafka.kafka.port import Broker, BrokerFactory, TopicPartition
+from csv2kafka.kafka.port import Broker, BrokerFactory
 from csv2kafka.kafka.writer import ProducerState, Writer, repeated
 from csv2kafka.model import Checkpoint, JobStatus, Manifest, checkpoint_from_json
 from csv2kafka.protocols import Lease
@@ -40,7 +41,7 @@ class KafkaStore:
     ) -> None:
         options = {"bootstrap_servers": bootstrap_servers, **kafka_options}
         self._brokers: BrokerFactory = broker_factory or client_factory(options)
-        self._topic = TopicPartition(checkpoint_topic, 0)
+        self._topic = partition_of(checkpoint_topic)
         self._clock = clock
         self._id = ""
 

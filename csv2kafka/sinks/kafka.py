@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError
 from csv2kafka.kafka import at_least_once, exactly_once
+from csv2kafka.kafka.checkpoint_topic import partition_of
 from csv2kafka.kafka.client import broker_factory as client_factory
 from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.port import BrokerFactory, Fenced, TopicPartition
@@ -85,7 +86,7 @@ class KafkaSink:
             data=TopicPartition(topic, partition),
             dead_letters=None if dead_letter_topic is None else TopicPartition(dead_letter_topic, 0),
             completion=None if completion_topic is None else TopicPartition(completion_topic, 0),
-            checkpoints=TopicPartition(checkpoint_topic, 0),
+            checkpoints=partition_of(checkpoint_topic),
             compression=compression,
             create_topic=create_topic,
             transaction_timeout_ms=transaction_timeout_ms,
