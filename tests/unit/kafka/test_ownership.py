@@ -1,4 +1,4 @@
-"""How long a run that was shut out asks who has the job. What it does then: tests/simulation/test_ownership_traps.py."""
+"""How long a run that was shut out asks who has the job. What it then does: tests/simulation/test_ownership_traps.py"""
 
 from __future__ import annotations
 
