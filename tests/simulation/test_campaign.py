@@ -27,7 +27,7 @@ from tests.simulation.laws import Laws
 from tests.simulation.schedule import SCHEDULES, Cut, RunPlan, Schedule, StoreAim, drawn
 from tests.simulation.world import CHECKPOINTS, DATA, EVENTS, JOB, LETTERS, World
 
-FIRST_SEED, ITEMS, EACH = 10_000, 40, 50
+FIRST_SEED, ITEMS, EACH = 10_000, 60, 50
 
 
 @pytest.mark.parametrize("item", range(ITEMS))
