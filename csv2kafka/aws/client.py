@@ -184,7 +184,7 @@ def explained(error: BaseException, *, doing: str, action: str = "", resource: s
         return _answered(error, doing, action, resource)
     inner: BaseException | None = None
     if type(error) is botocore_errors.HTTPClientError:  # says no more than that there was another
-        inner = error.kwargs.get("error")
+        inner = getattr(error, "kwargs", {}).get("error")
     text = " ".join(str(inner or error).split()) or type(inner or error).__name__
     if isinstance(error, NONSENSE) or isinstance(inner, (NoAnswer, UnicodeError, aiohttp.ClientResponseError)):
         text = inner.message if isinstance(inner, aiohttp.ClientResponseError) else text

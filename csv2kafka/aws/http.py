@@ -33,11 +33,11 @@ class NoAnswer(Exception):
     """What came is none of AWS."""
 
 
-class Session(AIOHTTPSession):
+class Session(AIOHTTPSession):  # type: ignore[misc]
     """aiobotocore's, with these rules; for ``http_session_cls``."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
-        return _Asked(await super()._get_session(proxy_url))  # type: ignore[no-untyped-call]
+        return _Asked(await super()._get_session(proxy_url))
 
 
 class _Asked:

@@ -109,7 +109,7 @@ async def test_a_body_that_drips_has_an_end(aws: AwsServer, monkeypatch: pytest.
 
     def drip(_: Asked) -> Iterable[bytes]:
         yield b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\n\r\n"
-        for _ in range(100):
+        for _number in range(100):
             time.sleep(0.05)
             yield b" "
 
