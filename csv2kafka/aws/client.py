@@ -18,12 +18,16 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore import exceptions as botocore_errors
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
+from csv2kafka.aws.http import NoAnswer, Session
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, NotAuthorized, NotReachable
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
 ATTEMPTS = 3
+LONGEST_NONSENSE = 200  # of what an answer had in it
+NOT_AWS_HINT = "see AWS_ENDPOINT_URL, proxies, and whether this network wants a login first"
 
 DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedAccess", "Forbidden", "403"}
@@ -77,7 +81,9 @@ PASSING_FAILURES = (
     botocore_errors.MetadataRetrievalError,
     botocore_errors.CapacityNotAvailableError,
 )
-FAILURES = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+# What reading an answer that makes no sense comes to in botocore's own hands.
+NONSENSE = (ResponseParserError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, NoAnswer)
+FAILURES = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError, ValueError, *NONSENSE)
 
 
 class AwsClient:
@@ -105,6 +111,7 @@ class AwsClient:
             read_timeout=read_seconds,
             retries={"mode": "standard", "total_max_attempts": attempts},
             user_agent_extra="csv2kafka",
+            http_session_cls=Session,
             **config,
         )
         self._opening = asyncio.Lock()
@@ -175,7 +182,15 @@ def explained(error: BaseException, *, doing: str, action: str = "", resource: s
         return error
     if isinstance(error, ClientError):
         return _answered(error, doing, action, resource)
-    text = " ".join(str(error).split()) or type(error).__name__
+    inner: BaseException | None = None
+    if type(error) is botocore_errors.HTTPClientError:  # says no more than that there was another
+        inner = getattr(error, "kwargs", {}).get("error")
+    text = " ".join(str(inner or error).split()) or type(inner or error).__name__
+    if isinstance(error, NONSENSE) or isinstance(inner, (NoAnswer, UnicodeError, aiohttp.ClientResponseError)):
+        text = inner.message if isinstance(inner, aiohttp.ClientResponseError) else text
+        named = text if isinstance(error, NoAnswer) or inner is not None else f"{type(error).__name__}: {text}"
+        told = " ".join(named.split())[:LONGEST_NONSENSE]
+        return not_aws(doing, told)
     if isinstance(error, UNANSWERED):
         return NotReachable(
             f"{doing}: {text}",
@@ -195,6 +210,11 @@ def explained(error: BaseException, *, doing: str, action: str = "", resource: s
     if isinstance(error, (BotoCoreError, ValueError)) and not isinstance(error, PASSING_FAILURES):
         return ConfigError(f"{doing}: {text}", hint="see AWS's own settings: AWS_* variables, profile, credentials")
     return Doubt(f"{doing}: {text}")
+
+
+def not_aws(doing: str, found: str) -> NotReachable:
+    """Something answers in its place, or changes what it says; that may pass."""
+    return NotReachable(f"{doing}: what answered is not AWS: {found}", hint=NOT_AWS_HINT)
 
 
 def _answered(error: ClientError, doing: str, action: str, resource: str) -> Csv2KafkaError:

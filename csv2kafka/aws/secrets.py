@@ -20,7 +20,7 @@ from typing import Any, cast
 from attrs import frozen
 from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import DENIED, AwsClient, code_of, explained
+from csv2kafka.aws.client import DENIED, AwsClient, code_of, explained, not_aws
 from csv2kafka.errors import ConfigError, Doubt, NotAuthorized, Unreachable
 
 PATIENCE_SECONDS = 30.0
@@ -160,6 +160,8 @@ async def _of_secrets_manager(client: AwsClient, name: str) -> _Found:
     answer = await _asked(client, "get_secret_value", "secretsmanager:GetSecretValue", SECRETS_MANAGER, name)(
         SecretId=name
     )
+    if not isinstance(answer.get("SecretString", answer.get("SecretBinary")), (str, bytes)):
+        raise not_aws(f"reading {SECRETS_MANAGER}://{name}", "there is no secret in it")
     if "SecretString" in answer:
         return _Found(answer["SecretString"], secret=True)
     try:
@@ -173,7 +175,10 @@ async def _of_secrets_manager(client: AwsClient, name: str) -> _Found:
 
 async def _of_ssm(client: AwsClient, name: str) -> _Found:
     answer = await _asked(client, "get_parameter", "ssm:GetParameter", SSM, name)(Name=name, WithDecryption=True)
-    return _Found(answer["Parameter"]["Value"], secret=answer["Parameter"]["Type"] == "SecureString")
+    parameter = answer.get("Parameter", {})
+    if not isinstance(parameter.get("Value"), str):
+        raise not_aws(f"reading {SSM}://{name}", "there is no parameter in it")
+    return _Found(parameter["Value"], secret=parameter.get("Type") not in ("String", "StringList"))
 
 
 def _asked(client: AwsClient, operation: str, action: str, service: str, name: str) -> Callable[..., Any]:

@@ -165,7 +165,8 @@ class DynamoDBStore(RemoteStore[_Held]):
                 f"{self._place}: what answers there does not keep what is written",
                 hint="see AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB and proxies",
             )
-        self._id = item["id"]["S"]
+        with as_written(self._place):
+            self._id = item["id"]["S"]
 
     def _new_lease(self, job: str, owner: str, token: str) -> _Held:
         return _Held(store=self, job=job, owner=owner, token=token)

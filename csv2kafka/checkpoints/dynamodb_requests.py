@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import AwsClient, code_of
+from csv2kafka.aws.client import AwsClient, code_of, not_aws
 from csv2kafka.checkpoints.dynamodb_item import ARN, KEY, Item, Value, too_large, wrong_key
 from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS
 from csv2kafka.errors import ConfigError
@@ -91,6 +91,8 @@ class Table:
                 ExpressionAttributeNames={f"#{name}": name for name in names},
                 **start,
             )
+            if "Items" not in page:
+                raise not_aws(f"{self}: listing the jobs", "a page without items")
             for item in page["Items"]:
                 yield item
             if "LastEvaluatedKey" not in page:

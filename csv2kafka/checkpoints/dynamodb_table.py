@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import code_of
+from csv2kafka.aws.client import code_of, not_aws
 from csv2kafka.checkpoints.dynamodb_item import ARN, EXPIRES, KEY, wrong_key
 from csv2kafka.errors import ConfigError, Unreachable
 
@@ -53,7 +53,9 @@ async def _described(call: Call) -> Mapping[str, Any] | None:
         )
     except ClientError:
         return None
-    table: Mapping[str, Any] = answer["Table"]
+    table: Mapping[str, Any] = answer.get("Table", {})
+    if not {"TableStatus", "KeySchema", "AttributeDefinitions"} <= table.keys():
+        raise not_aws("describing the table", "there is no table in it")
     return table
 
 
@@ -91,10 +93,10 @@ async def _ready(call: Call, table: str) -> Mapping[str, Any]:
 
 
 def _check_key(found: Mapping[str, Any], table: str) -> None:
-    types = {each["AttributeName"]: each["AttributeType"] for each in found["AttributeDefinitions"]}
-    if found["KeySchema"] != SCHEMA["KeySchema"] or types[KEY] != "S":
+    types = {each.get("AttributeName"): each.get("AttributeType") for each in found["AttributeDefinitions"]}
+    if found["KeySchema"] != SCHEMA["KeySchema"] or types.get(KEY) != "S":
         keys = (
-            f"{each['AttributeName']} ({types[each['AttributeName']]}, {each['KeyType']})"
+            f"{each.get('AttributeName')} ({types.get(each.get('AttributeName'))}, {each.get('KeyType')})"
             for each in found["KeySchema"]
         )
         raise wrong_key(f"DynamoDB table {table}", f"found {', '.join(keys)}")
@@ -134,5 +136,7 @@ async def _expiry(call: Call) -> str:
 
 async def _expires_by(call: Call) -> str:
     answer = await call("describe_time_to_live", doing="looking at its TTL", action="dynamodb:DescribeTimeToLive")
-    said = answer["TimeToLiveDescription"]
+    said = answer.get("TimeToLiveDescription", {})
+    if "TimeToLiveStatus" not in said:
+        raise not_aws("looking at its TTL", "there is no TTL in it")
     return str(said.get("AttributeName", "")) if said["TimeToLiveStatus"] in ("ENABLED", "ENABLING") else ""

@@ -10,13 +10,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from csv2kafka.aws.client import FAILURES, AwsClient, code_of, explained
+from csv2kafka.aws.listing import keys_of, next_page
 from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS
 from csv2kafka.errors import ConfigError, Csv2KafkaError, StateContradiction
 
 LARGEST_BYTES = 256 << 20  # a manifest of a million objects is smaller; an endless body is not to fill the memory
 PIECE_BYTES = 1 << 20
 NOT_DONE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"})
-ABSENT = frozenset({"NoSuchKey", "404"})
+ABSENT = frozenset({"NoSuchKey"})  # a 404 without S3's word for it may be a proxy's, and a checkpoint be there
 REFUSED = frozenset({"AccessDenied", "403"})
 
 
@@ -85,17 +86,17 @@ class Bucket:
 
     async def _is_listed(self, key: str) -> bool:
         page = await self._call("list_objects_v2", None, action="s3:ListBucket", Prefix=key, MaxKeys=1)
-        return any(found["Key"] == key for found in page.get("Contents", ()))
+        return key in keys_of(page, self.url(key))
 
     async def keys(self, prefix: str) -> AsyncIterator[str]:
         more: dict[str, str] = {}
         while True:
             page = await self._call("list_objects_v2", None, action="s3:ListBucket", Prefix=prefix, **more)
-            for found in page.get("Contents", ()):
-                yield found["Key"]
+            for key in keys_of(page, self.url(prefix)):
+                yield key
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            more = {"ContinuationToken": next_page(page, more, self.url(prefix))}
 
     async def _call(
         self, operation: str, key: str | None, *, action: str, passing: Collection[str] = (), **parameters: Any

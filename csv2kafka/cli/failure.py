@@ -34,6 +34,8 @@ def _translated(error: BaseException) -> Csv2KafkaError:
         return ConfigError(error.format_message())
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Stopped("interrupted", hint="run it again")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return _few_files(error.errno)
     if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         return ConfigError(f"{error.filename}: {error.strerror}", hint="give another path")
     if isinstance(error, OSError) and error.filename:
@@ -42,6 +44,20 @@ def _translated(error: BaseException) -> Csv2KafkaError:
         return unwritable(error)  # by click, of help and the version: what else is written has a name
     text = " ".join(str(error).split())
     return Csv2KafkaError(f"{type(error).__name__}{': ' + text if text else ''}", hint=BUG_HINT)
+
+
+def _few_files(number: int) -> ConfigError:
+    """Files, sockets and pipes alike. The file's name, which the system gives, is not what is wrong."""
+    import resource
+
+    sys.unraisablehook = lambda _: None  # a loop that was made by half complains when it is taken away
+    if number == errno.ENFILE:
+        return ConfigError("too many open files on this machine", hint="see what holds them (lsof), then run it again")
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return ConfigError(
+        f"too many open files: this process may have {most:,} open at once (ulimit -n)",
+        hint="allow more (ulimit -n 1024; LimitNOFILE= in systemd, --ulimit nofile= in Docker), then run it again",
+    )
 
 
 def error_facts(error: Csv2KafkaError) -> dict[str, Any]:
@@ -63,7 +79,12 @@ def tell(error: BaseException, *, debug: bool = False) -> int:
     try:
         if debug:
             sys.stderr.write(printable(redacted("".join(traceback.format_exception(error)))))
-        _render(known)
+        try:
+            _render(known)
+        except OSError as unrendered:
+            if unrendered.errno != errno.EMFILE:
+                raise
+            sys.stderr.write(printable(redacted(f"error: {known}\n")))  # rich's files cannot be opened
     except (OSError, ValueError):
         pass  # nobody reads standard error any more: the exit code still says it
     return known.exit_code

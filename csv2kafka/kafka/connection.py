@@ -27,7 +27,7 @@ from attrs import frozen
 from typing_extensions import Buffer
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt
-from csv2kafka.kafka.security import likely_cause, refused_handshake, words
+from csv2kafka.kafka.security import check_scram, likely_cause, refused_handshake, words
 from csv2kafka.kafka.settings import ClientSettings
 from csv2kafka.kafka.wire import (
     Request,
@@ -284,6 +284,8 @@ class Connection(AIOKafkaConnection):
             ) from error
 
     async def _next_step(self, steps: Any, said: bytes | None) -> Any:
+        if self._sasl_mechanism.startswith("SCRAM"):
+            check_scram(said or b"", self.address)
         try:
             return await steps.step(said or b"")
         except ValueError:

@@ -34,6 +34,11 @@ _PEM = "-----BEGIN"
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _MSK_PORTS = "on Amazon MSK, port 9098 is for AWS_MSK_IAM, 9096 for SCRAM, 9094 for TLS, 9092 without (public: 9198, …)"
 
+# RFC 7677 and Kafka itself have no fewer; Kafka takes no more than 16,384 of a user, others somewhat more. A million
+# take a second. Without a bound the server says for how long we work, in a thread that cannot be ended; and few let
+# whoever plays the server try passwords on our answer quickly.
+SCRAM_ITERATIONS = range(4096, 1_000_001)
+
 _PASSWORD_HINT = "check --kafka sasl_plain_username, sasl_plain_password and sasl_mechanism"  # noqa: S105
 _LOGIN_HINTS = {
     IAM: "see that this role or user may kafka-cluster:Connect on this cluster, that AWS_REGION is the cluster's, and "
@@ -204,6 +209,21 @@ def refused_handshake(error: BaseException, address: str, secured: Security) -> 
         if told is not None:
             return told
     return None
+
+
+def check_scram(said: bytes, address: str) -> None:
+    """ConfigError if the first thing a SCRAM server said asks for too little work, or too much (RFC 5802, 5.1)."""
+    for part in said.split(b","):
+        if not part.startswith(b"i="):
+            continue
+        digits = part[2:]
+        asked = int(digits) if digits.isdigit() and len(digits) <= 9 else None
+        if asked not in SCRAM_ITERATIONS:
+            raise ConfigError(
+                f"{address}: SASL: the server asks for {digits[:20].decode(errors='backslashreplace')} iterations of "
+                f"SCRAM, expected {SCRAM_ITERATIONS[0]:,} to {SCRAM_ITERATIONS[-1]:,}",
+                hint="see that this is your broker; if it is, set the user's password anew with iterations=8192",
+            )
 
 
 def likely_cause(error: BaseException, protocol: str, host: str = "") -> str:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import EXPIRED, FAILURES, code_of
+from csv2kafka.aws.client import EXPIRED, FAILURES, code_of, not_aws
+from csv2kafka.aws.listing import keys_of, next_page
 from csv2kafka.errors import ConfigError, Doubt, SourceChanged, StateContradiction
 from csv2kafka.model import SourceObject
 from csv2kafka.sources.ranges import RangeSettings, Read, read_ranges
@@ -37,6 +39,8 @@ from csv2kafka.sources.s3_settings import not_one, s3_settings
 from csv2kafka.sources.s3_urls import S3Url, named_by, parse
 
 PINNED_AT_ONCE = 16
+NAMELESS = "it gives an object no ETag, or no length"
+_FIRST_BYTE = re.compile(r"bytes 0-0/([0-9]{1,18})")
 
 
 class S3Source:
@@ -154,10 +158,10 @@ class S3Source:
         more: dict[str, str] = {} if url.is_glob else {"Delimiter": "/"}
         while True:
             page = await self._ask("list_objects_v2", url, "s3:ListBucket", Prefix=url.fixed, **more)
-            keys.extend(each["Key"] for each in page.get("Contents", ()))
+            keys.extend(keys_of(page, f"SOURCE {str(url)!r}"))
             if not page.get("IsTruncated"):
                 break
-            more["ContinuationToken"] = page["NextContinuationToken"]
+            more["ContinuationToken"] = next_page(page, more, f"SOURCE {str(url)!r}")
         if found := named_by(url, keys):
             return [S3Url(url.bucket, key) for key in found]
         if url.is_glob:
@@ -218,8 +222,11 @@ class S3Source:
                 **version,
                 **self._settings.of_content,
             )
-            with suppress(*FAILURES):  # the byte itself is not wanted, but a body that was read leaves its connection
-                await answer["Body"].read()
+            # The byte itself is not wanted, but a body that was read leaves its connection. Another may be endless.
+            async with answer["Body"] as body:
+                with suppress(*FAILURES):
+                    if await body.read(2):
+                        await body.read(1)
             size = _size(url, answer)
         except ClientError as error:
             if code_of(error) not in NO_RANGE:
@@ -227,7 +234,9 @@ class S3Source:
             answer = await self._ask(
                 "head_object", url, action, passing=passing, Key=url.key, **version, **self._settings.of_content
             )
-            size = answer["ContentLength"]
+            size = answer.get("ContentLength", -1)
+            if "ETag" not in answer or size < 0:
+                raise not_aws(f"SOURCE {str(url)!r}", NAMELESS) from None
         version_id = answer.get("VersionId", "null")  # what was put before versions were kept has "null"
         return Described(size=size, etag=answer["ETag"], version_id="" if version_id == "null" else version_id)
 
@@ -300,8 +309,13 @@ class S3Source:
 
 def _size(url: S3Url, answer: Mapping[str, Any]) -> int:
     """The object's, from the answer to a request for its first byte."""
+    if "ETag" not in answer:
+        raise not_aws(f"SOURCE {str(url)!r}", NAMELESS)
     if "ContentRange" in answer:
-        return int(answer["ContentRange"].rpartition("/")[2])
-    if answer["ContentLength"]:
+        match = _FIRST_BYTE.fullmatch(answer["ContentRange"])
+        if match is None:
+            raise not_aws(f"SOURCE {str(url)!r}", f"for its first byte it gives the range {answer['ContentRange']!r}")
+        return int(match[1])
+    if answer.get("ContentLength", -1):
         raise ConfigError(f"SOURCE {str(url)!r}: the server gives no ranges, which a run needs to go on after a stop")
     return 0

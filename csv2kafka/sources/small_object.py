@@ -13,6 +13,7 @@ from csv2kafka.sources.s3_settings import s3_settings
 from csv2kafka.sources.s3_urls import S3Url, parse
 
 MOST_BYTES = 8 << 20  # the options of 10,000 children, the most that an array job has, are 2 or 3 MiB
+PIECE_BYTES = 64 << 10
 PATIENCE_SECONDS = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
@@ -63,11 +64,15 @@ async def _whole(client: AwsClient, url: S3Url) -> bytes:
     try:
         opened = await client.raw()
         answer = await opened.get_object(Bucket=url.bucket, Key=url.key)
+        content = bytearray()
         async with answer["Body"] as body:
-            size = answer["ContentLength"]
+            size = answer.get("ContentLength", 0)
             if size > MOST_BYTES:
                 raise ConfigError(f"{url}: expected at most {MOST_BYTES:,} bytes of configuration, found {size:,}")
-            content: bytes = await body.read()
+            while len(content) <= MOST_BYTES and (piece := await body.read(PIECE_BYTES)):
+                content += piece
     except FAILURES as error:
         raise told(error, url, "s3:GetObject", doing) from error
-    return content
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{url}: expected at most {MOST_BYTES:,} bytes of configuration, found more")
+    return bytes(content)

@@ -391,7 +391,7 @@ class TestTables:
     async def test_one_that_keeps_nothing_gives_no_lease(self, aws: Aws) -> None:
         """What answers 200 to everything: a proxy that asks for a login, a wrong address."""
         async with no_aws() as url, opened("anything", endpoint_url=url) as store:
-            with pytest.raises(ConfigError, match="does not keep what is written"):
+            with pytest.raises(NotReachable, match="what answered is not AWS: HTTP 200 with"):
                 await store.lease("orders", "run-a").__aenter__()
 
     @pytest.mark.parametrize("keys", [{"pk": "HASH"}, {"job": "HASH", "at": "RANGE"}])

@@ -12,7 +12,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.hostile import batches, checkpoints, configurations, csv_files, kafka_answers
+from tests.hostile import aws_answers, batches, checkpoints, configurations, csv_files, kafka_answers
+from tests.hostile.aws_server import aws_server
 from tests.hostile.campaign import Part, campaign
 from tests.hostile.forked import forked
 
@@ -21,7 +22,9 @@ def parts(stack: ExitStack) -> dict[str, Part]:
     """By name. Those that run the command share a process that forks it."""
     base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hostile-")))
     command = stack.enter_context(forked(base))
+    aws = stack.enter_context(aws_server())
     return {
+        "aws": lambda seed: aws_answers.try_one(seed, aws, command, base),
         "answers": kafka_answers.try_one,
         "batches": batches.try_one,
         "streams": batches.try_stream,

@@ -33,6 +33,7 @@ PRELOADED = (
         "csv2kafka.decoding.libraries",
         "csv2kafka.sinks.kafka",
     ),
+    *("csv2kafka.aws.client", "csv2kafka.sources.s3", "csv2kafka.checkpoints.dynamodb", "csv2kafka.checkpoints.s3"),
     *("csv2kafka.kafka.client", "cattrs", "rich.console", "structlog", "natsort", "tomllib"),
 )
 

@@ -10,7 +10,7 @@ import pytest
 from tests.hostile import configurations, csv_files
 from tests.hostile.campaign import campaign
 from tests.hostile.forked import Forked, forked
-from tests.hostile.laws import CODES
+from tests.hostile.laws import CODES, hold
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +35,13 @@ def test_configurations(tmp_path: Path) -> None:
     tally = campaign("config", lambda seed: configurations.try_one(seed, tmp_path), count=60, first=1)
     assert tally.ends["refused"] > 20
     assert tally.ends["taken"] > 2
+
+
+@pytest.mark.parametrize("arguments", [("run", "a.csv", "-o", "out"), ("preview", "a.csv")])
+def test_too_few_file_descriptors(command: Forked, arguments: tuple[str, ...]) -> None:
+    """It is a limit of the process, and no bug; the file that happened to meet it is not what is wrong."""
+    (command.directory / "a.csv").write_bytes(b"a,b\n1,2\n")
+    ended = command.run(*arguments, descriptors=5)
+    hold(ended)
+    assert ended.code == 2
+    assert "too many open files: this process may have 5 open at once (ulimit -n)" in ended.text

@@ -232,3 +232,24 @@ async def test_a_refused_tokens_reason_is_heard(node: FakeNode, tokens: Tokens) 
     with pytest.raises(NotAuthorized, match="invalid_token"):
         await opened(node, tokens)
     assert heard == [b"n,,\x01auth=Bearer token\x01\x01", b"\x01"]
+
+
+async def test_a_scram_server_is_not_worked_for_without_end(node: FakeNode) -> None:
+    """The password is not even hashed: that could not be ended."""
+
+    def first(body: bytes) -> bytes:
+        nonce = body.rpartition(b"r=")[2]
+        return authenticated(b"r=" + nonce + b"x,s=c2FsdA==,i=4000000000")
+
+    node.says |= {"SaslHandshake": lambda _: handshake("SCRAM-SHA-256"), "SaslAuthenticate": first}
+    settings = client_settings(
+        {
+            "bootstrap_servers": "unused",
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "SCRAM-SHA-256",
+            "sasl_plain_username": "me",
+            "sasl_plain_password": "secret",
+        }
+    )
+    with pytest.raises(ConfigError, match="asks for 4000000000 iterations of SCRAM"):
+        await asyncio.wait_for(Connection.open("127.0.0.1", node.port, settings), 20)

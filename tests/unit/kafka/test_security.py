@@ -11,7 +11,7 @@ from aiokafka import errors as kafka_errors
 from aiokafka.abc import AbstractTokenProvider
 
 from csv2kafka.errors import ConfigError, Csv2KafkaError, NotAuthorized
-from csv2kafka.kafka.security import Security, likely_cause, refused_handshake, words
+from csv2kafka.kafka.security import Security, check_scram, likely_cause, refused_handshake, words
 from csv2kafka.kafka.settings import client_settings
 from tests.certificates import Authority
 
@@ -258,3 +258,17 @@ def test_on_msk_the_ports_are_named() -> None:
     host = "b-1.orders.a1b2c3.c2.kafka.eu-west-1.amazonaws.com"
     assert "9098 is for AWS_MSK_IAM" in likely_cause(TimeoutError(), "SASL_SSL", host)
     assert "9098" not in likely_cause(TimeoutError(), "SASL_SSL", "broker.example.org")
+
+
+@pytest.mark.parametrize("asked", ["0", "1", "4095", "1000001", "4294967295", "9" * 400, "-4096", "", "many", "4096 "])
+def test_a_scram_server_that_asks_for_too_little_or_too_much(asked: str) -> None:
+    """Billions would keep a thread at work for an hour, which nothing can end."""
+    with pytest.raises(ConfigError, match=r"broker:9092: SASL: the server asks for .* iterations of SCRAM, expected"):
+        check_scram(f"r=nonce,s=c2FsdA==,i={asked}".encode(), "broker:9092")
+
+
+@pytest.mark.parametrize(
+    "said", [b"r=n,s=c2FsdA==,i=4096", b"r=n,s=c2FsdA==,i=1000000", b"v=c2FsdA==", b"e=other", b""]
+)
+def test_what_a_scram_server_may_say(said: bytes) -> None:
+    check_scram(said, "broker:9092")
