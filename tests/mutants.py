@@ -59,7 +59,7 @@ TESTS: dict[str, Sequence[str]] = {
     "csv2kafka.kafka.at_least_once": KAFKA,
     "csv2kafka.kafka.checkpoint_topic": KAFKA,
     "csv2kafka.kafka.checks": KAFKA,
-    "csv2kafka.kafka.reconcile": ("tests/properties/test_reconcile.py", *KAFKA),
+    "csv2kafka.kafka.reconcile": ("tests/unit/kafka/test_reconcile.py", "tests/properties/test_reconcile.py", *KAFKA),
     "csv2kafka.kafka.log": KAFKA,
     "csv2kafka.kafka.session": KAFKA,
     "csv2kafka.transfer": WORK,

@@ -23,7 +23,7 @@ from csv2kafka.kafka.port import Broker, FetchedBatch, TopicPartition
 from csv2kafka.kernel import Batch, unpack_batch
 from csv2kafka.model import Checkpoint, ContentHash
 
-BATCHES_AHEAD = 4  # of at most 8 MiB each
+BATCHES_AHEAD = 4  # of at most 8 MiB each, as csv2kafka writes them; 256 MiB (MAX_UNPACKED) whoever did
 
 T = TypeVar("T")
 
