@@ -110,9 +110,11 @@ def _inside_callback(frame: FrameType) -> list[traceback.FrameSummary]:
 
 
 def _is_ours(stack: list[traceback.FrameSummary]) -> bool:
-    """Whether the package's code runs in it; what a test itself blocks is the test's own affair."""
+    """Whether the package's code runs in it; what a test itself blocks is the test's own affair, and that a new
+    thread waits for a processor the machine's."""
     files = {entry.filename for entry in stack}
-    return any(name.startswith(PACKAGE) for name in files) and not files & BLOCKS_BY_DESIGN
+    starts_thread = (threading.__file__, "start") in {(entry.filename, entry.name) for entry in stack}
+    return any(name.startswith(PACKAGE) for name in files) and not files & BLOCKS_BY_DESIGN and not starts_thread
 
 
 def _watched_sleep(seconds: float) -> None:

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from csv2kafka.aws.client import AwsClient
 from csv2kafka.checkpoints.dynamodb import DynamoDBStore
 from csv2kafka.errors import Csv2KafkaError
+from csv2kafka.protocols import HEARTBEAT_SECONDS, Lease
 from csv2kafka.testing import VirtualClockLoop
 
 T = TypeVar("T")
@@ -85,6 +86,12 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """``csv2kafka.testing.run_virtual``, for what asks AWS."""
     with requests_take_no_time(), asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         return runner.run(main)
+
+
+async def beat_again(lease: Lease) -> None:
+    """The next heartbeat of a run that lives."""
+    await asyncio.sleep(HEARTBEAT_SECONDS)
+    await lease.renew()
 
 
 @contextlib.asynccontextmanager

@@ -27,7 +27,7 @@ from csv2kafka.protocols import HEARTBEAT_SECONDS, Lease
 from csv2kafka.testing import CheckpointStoreConformance
 from tests.aws.conftest import Aws
 from tests.aws.http_proxy import HttpProxy, Request, does
-from tests.aws.stores import make_table, no_aws, run_virtual
+from tests.aws.stores import beat_again, make_table, no_aws, run_virtual
 
 
 @pytest.fixture
@@ -189,12 +189,13 @@ def test_a_wrong_clock_steals_no_live_lease(table: str, year: int) -> None:
 def test_a_heartbeat_at_the_last_moment_keeps_the_lease(table: str) -> None:
     async def main() -> None:
         async with opened(table) as one, opened(table) as other, leased(one) as lease:
-            call = AwsClient.call
+            call, beats = AwsClient.call, list[asyncio.Future[None]]()
 
             async def beaten(self: AwsClient, operation: str, **parameters: Any) -> Any:
                 if parameters.get("ExpressionAttributeValues", {}).get(":owner") == {"S": "run-b"}:
                     patch.undo()
                     await lease.renew()
+                    beats.append(asyncio.ensure_future(beat_again(lease)))
                 return await call(self, operation, **parameters)
 
             with pytest.MonkeyPatch.context() as patch:
@@ -202,6 +203,7 @@ def test_a_heartbeat_at_the_last_moment_keeps_the_lease(table: str) -> None:
                 with pytest.raises(LeaseHeld, match="run-a"):
                     await other.lease("orders", "run-b").__aenter__()
                 assert AwsClient.call is call, "it came to the taking"
+            await asyncio.gather(*beats)
             await one.save(lease, CHECKPOINT)
 
     run_virtual(main())

@@ -23,7 +23,7 @@ from csv2kafka.testing import CheckpointStoreConformance
 from tests.aws.conftest import Aws
 from tests.aws.http_faults import S3Faults
 from tests.aws.http_proxy import HttpProxy, Request, gets
-from tests.aws.stores import no_aws, run_virtual
+from tests.aws.stores import beat_again, no_aws, run_virtual
 
 
 class TestConformance(CheckpointStoreConformance):
@@ -237,12 +237,13 @@ async def test_a_conflict_with_another_request_is_tried_again(
 def test_a_heartbeat_at_the_last_moment_keeps_the_lease(aws: Aws, bucket: str) -> None:
     async def main() -> None:
         async with opened(bucket) as one, opened(bucket) as other, leased(one) as lease:
-            call = AwsClient.call
+            call, beats = AwsClient.call, list[asyncio.Future[None]]()
 
             async def beaten(self: AwsClient, operation: str, **parameters: Any) -> Any:
                 if b'"owner": "run-b"' in parameters.get("Body", b""):
                     patch.undo()
                     await lease.renew()
+                    beats.append(asyncio.ensure_future(beat_again(lease)))
                 return await call(self, operation, **parameters)
 
             with pytest.MonkeyPatch.context() as patch:
@@ -250,6 +251,7 @@ def test_a_heartbeat_at_the_last_moment_keeps_the_lease(aws: Aws, bucket: str) -
                 with pytest.raises(LeaseHeld, match="run-a"):
                     await other.lease("orders", "run-b").__aenter__()
                 assert AwsClient.call is call, "it came to the taking"
+            await asyncio.gather(*beats)
             await one.save(lease, CHECKPOINT)
 
     run_virtual(main())

@@ -38,9 +38,10 @@ def test_configurations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("run", "a.csv", "-o", "out"), ("preview", "a.csv")])
-def test_too_few_file_descriptors(command: Forked, arguments: tuple[str, ...]) -> None:
+def test_too_few_file_descriptors(command: Forked, arguments: tuple[str, ...], tmp_path: Path) -> None:
     """It is a limit of the process, and no bug; the file that happened to meet it is not what is wrong."""
-    (command.directory / "a.csv").write_bytes(b"a,b\n1,2\n")
+    command.directory = tmp_path
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n")
     ended = command.run(*arguments, descriptors=5)
     hold(ended)
     assert ended.code == 2

@@ -104,6 +104,7 @@ class Laws:
     claims: list[tuple[str, int, int]] = field(factory=list)  # run, producer id, epoch; as they were committed
     events_seen: int = 0
     barred: set[str] = field(factory=set)  # runs that have seen that another has the job
+    words: dict[str, int] = field(factory=dict)  # run → how many claims there were when it last shut out all others
     _open: dict[tuple[TopicPartition, int], list[Stored]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -185,9 +186,10 @@ class Laws:
 
     def fenced(self, run_id: str, stores: Mapping[str, int | None]) -> None:
         """A run has learnt that it is shut out, and all claims can be seen: one of another store's run, behind its own
-        last, tells it to leave. ``stores``: of runs; None: the checkpoint topic."""
+        last word (a claim, or a later InitProducerId, which shut that one out), tells it to leave. ``stores``: of runs;
+        None: the checkpoint topic."""
         own = [place for place, (each, _, _) in enumerate(self.claims) if each == run_id]
-        behind = {each for each, _, _ in self.claims[own[-1] + 1 :]} if own else set()
+        behind = {each for each, _, _ in self.claims[max(own[-1] + 1, self.words.get(run_id, 0)) :]} if own else set()
         mine = stores.get(run_id)
         if any(mine is None or stores.get(each) != mine for each in behind):
             self.barred.add(run_id)

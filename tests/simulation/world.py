@@ -82,6 +82,7 @@ class World:
     _aims: dict[tuple[str, int], Fault] = field(init=False)
     _store_aims: dict[int, StoreAim] = field(init=False)
     _marked: int = 0
+    _shut_out_by: set[str] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         schedule = self.schedule
@@ -146,8 +147,19 @@ class World:
         if request.target is not None:
             about += f" {request.target}"
         self.trace.append((self.now(), request.name, f"{about}: {what}"))
+        self._note_last_word(request, what)
         if what.startswith("answered "):
             self.cover(f"answer: {_code_in(what)}")
+
+    def _note_last_word(self, request: Request, what: str) -> None:
+        """A run that has shut out the others looks at once where the checkpoint topic ends: claims before are older."""
+        asked = request.operation, request.target, request.name in self._shut_out_by
+        if what == "done" and request.operation == "init_producer":
+            self._shut_out_by.add(request.name)
+        elif what == "done" and asked == ("log_ends", CHECKPOINTS, True):
+            self._shut_out_by.discard(request.name)
+            (process,) = (each for each in self.processes if each.name == request.name)
+            self.laws.words[process.run_id] = len(self.laws.claims)
 
     def _marker_delay(self, target: TopicPartition) -> float:
         self._marked += 1
