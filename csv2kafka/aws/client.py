@@ -111,7 +111,6 @@ class AwsClient:
             read_timeout=read_seconds,
             retries={"mode": "standard", "total_max_attempts": attempts},
             user_agent_extra="csv2kafka",
-            http_session_cls=Session,
             **config,
         )
         self._opening = asyncio.Lock()
@@ -150,6 +149,8 @@ class AwsClient:
         async with self._opening:
             if self._client is None:
                 session = get_session()
+                # Also of the clients that botocore makes for itself, to get credentials.
+                session.set_default_client_config(AioConfig(http_session_cls=Session))
                 # Descriptions of services are read from disk, MiB of JSON: in a thread, then from botocore's cache.
                 loader = session.get_component("data_loader")
                 for described in ("service-2", "endpoint-rule-set-1"):
@@ -233,4 +234,6 @@ def _answered(error: ClientError, doing: str, action: str, resource: str) -> Csv
         return NotAuthorized(found, hint=f"allow {action}{on} for this role or user" if action else "")
     if code in PASSING or status >= 500 or status == 429:
         return Doubt(found)
+    if code == "404":  # AWS says what there is not; a HEAD, which has no words, lets it pass
+        return not_aws(doing, "HTTP 404 without a word about what is missing")
     return ConfigError(found)

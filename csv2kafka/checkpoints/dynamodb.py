@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 
 from attrs import define, field
 
+from csv2kafka.aws.client import not_aws
 from csv2kafka.checkpoints.dynamodb_item import (
     EXPIRES,
     GROWTH_BYTES,
@@ -161,10 +162,7 @@ class DynamoDBStore(RemoteStore[_Held]):
             # no DynamoDB, but answers every lease with yes.
             item = await self._requests.get(STORE_KEY, ("id",))
         if "id" not in item:
-            raise ConfigError(
-                f"{self._place}: what answers there does not keep what is written",
-                hint="see AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB and proxies",
-            )
+            raise not_aws(self._place, "it does not keep what is written")
         with as_written(self._place):
             self._id = item["id"]["S"]
 

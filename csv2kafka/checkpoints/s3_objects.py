@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import FAILURES, AwsClient, code_of, explained
+from csv2kafka.aws.client import FAILURES, AwsClient, code_of, explained, not_aws
 from csv2kafka.aws.listing import keys_of, next_page
 from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS
 from csv2kafka.errors import ConfigError, Csv2KafkaError, StateContradiction
@@ -43,10 +43,9 @@ class Bucket:
                 return None, None
             where = self.url(key)
             raise explained(error, doing=f"reading {where}", action="s3:GetObject", resource=where) from error
-        etag = self._etag(answer)
         try:
             async with asyncio.timeout(READ_SECONDS), answer["Body"] as stream:
-                body = bytearray()
+                etag, body = self._etag(answer), bytearray()
                 while len(body) <= LARGEST_BYTES and (piece := await stream.read(PIECE_BYTES)):
                     body += piece
         except FAILURES as error:
@@ -131,10 +130,7 @@ class Bucket:
 
     def _etag(self, answer: Mapping[str, Any]) -> str:
         if "ETag" not in answer:
-            raise ConfigError(
-                f"s3://{self.name}: what answers there is not S3: it gives an object no ETag",
-                hint="see AWS_ENDPOINT_URL and proxies",
-            )
+            raise not_aws(f"s3://{self.name}", "it gives an object no ETag")
         return str(answer["ETag"])
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import sys
 import traceback
 from typing import Any
@@ -14,6 +15,7 @@ from csv2kafka.cli.redact import redacted, redacted_facts
 from csv2kafka.cli.results import unwritable
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Stopped
 
+FEW_FILES = (errno.EMFILE, errno.ENFILE)
 BUG_HINT = "this is a bug in csv2kafka; run it again with --debug and report what it shows"
 
 
@@ -34,7 +36,7 @@ def _translated(error: BaseException) -> Csv2KafkaError:
         return ConfigError(error.format_message())
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Stopped("interrupted", hint="run it again")
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+    if isinstance(error, OSError) and error.errno in FEW_FILES:
         return _few_files(error.errno)
     if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         return ConfigError(f"{error.filename}: {error.strerror}", hint="give another path")
@@ -48,9 +50,6 @@ def _translated(error: BaseException) -> Csv2KafkaError:
 
 def _few_files(number: int) -> ConfigError:
     """Files, sockets and pipes alike. The file's name, which the system gives, is not what is wrong."""
-    import resource
-
-    sys.unraisablehook = lambda _: None  # a loop that was made by half complains when it is taken away
     if number == errno.ENFILE:
         return ConfigError("too many open files on this machine", hint="see what holds them (lsof), then run it again")
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -76,13 +75,15 @@ def error_facts(error: Csv2KafkaError) -> dict[str, Any]:
 def tell(error: BaseException, *, debug: bool = False) -> int:
     """Write the error to standard error; gives its exit code."""
     known = as_error(error)
+    if isinstance(known.__cause__, OSError) and known.__cause__.errno in FEW_FILES:
+        sys.unraisablehook = lambda _: None  # a loop that was made by half complains when it is taken away
     try:
         if debug:
             sys.stderr.write(printable(redacted("".join(traceback.format_exception(error)))))
         try:
             _render(known)
-        except OSError as unrendered:
-            if unrendered.errno != errno.EMFILE:
+        except (OSError, ImportError) as unrendered:
+            if isinstance(unrendered, OSError) and unrendered.errno not in FEW_FILES:
                 raise
             sys.stderr.write(printable(redacted(f"error: {known}\n")))  # rich's files cannot be opened
     except (OSError, ValueError):

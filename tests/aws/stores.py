@@ -95,16 +95,17 @@ async def beat_again(lease: Lease) -> None:
 
 
 @contextlib.asynccontextmanager
-async def no_aws() -> AsyncIterator[str]:
+async def no_aws(page: bytes = b"<html>") -> AsyncIterator[str]:
     """The address of a server that has the same page for every request."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = re.search(rb"(?i)content-length: *(\d+)", head)
+                asked = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"(?i)content-length: *(\d+)", asked)
                 await reader.readexactly(int(length[1]) if length else 0)
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
+                head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\n\r\n"
+                writer.write(head.encode() + page)
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1") as server:

@@ -390,10 +390,13 @@ class TestTables:
             with pytest.raises(ConfigError, match="not a checkpoint table"):
                 await store.load("orders")
 
-    async def test_one_that_keeps_nothing_gives_no_lease(self, aws: Aws) -> None:
+    @pytest.mark.parametrize(
+        ("page", "words"), [(b"<html>", "HTTP 200 with"), (b"{}", "does not keep what is written")]
+    )
+    async def test_one_that_keeps_nothing_gives_no_lease(self, aws: Aws, page: bytes, words: str) -> None:
         """What answers 200 to everything: a proxy that asks for a login, a wrong address."""
-        async with no_aws() as url, opened("anything", endpoint_url=url) as store:
-            with pytest.raises(NotReachable, match="what answered is not AWS: HTTP 200 with"):
+        async with no_aws(page) as url, opened("anything", endpoint_url=url) as store:
+            with pytest.raises(NotReachable, match=f"what answered is not AWS: .*{words}"):
                 await store.lease("orders", "run-a").__aenter__()
 
     @pytest.mark.parametrize("keys", [{"pk": "HASH"}, {"job": "HASH", "at": "RANGE"}])

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from csv2kafka.aws.client import AwsClient, explained
 from csv2kafka.checkpoints.s3 import S3Store
-from csv2kafka.errors import ConfigError, Doubt, LeaseHeld, NotAuthorized, StateContradiction
+from csv2kafka.errors import ConfigError, Doubt, LeaseHeld, NotAuthorized, NotReachable, StateContradiction
 from csv2kafka.model import Checkpoint, Manifest
 from csv2kafka.protocols import HEARTBEAT_SECONDS, Lease
 from csv2kafka.testing import CheckpointStoreConformance
@@ -387,9 +387,9 @@ async def test_a_missing_bucket_is_named(aws: Aws) -> None:
 
 
 async def test_what_is_no_s3_is_told(aws: Aws) -> None:
-    """What answers 200 to everything: asked again, it would for ever."""
+    """What answers 200 to everything."""
     async with no_aws() as url, opened("bucket", endpoint_url=url) as store:
-        with pytest.raises(ConfigError, match="not S3"):
+        with pytest.raises(NotReachable, match="what answered is not AWS: it gives an object no ETag"):
             await store.load("orders")
 
 

@@ -72,8 +72,8 @@ def test_answers_that_are_spoiled(aws: AwsServer, command: Forked, tmp_path: Pat
     campaign("aws", lambda seed: aws_answers.try_one(seed, aws, command, tmp_path), count=3, first=2)
 
 
-async def asked(operation: str = "get_object", service: str = "s3", **parameters: Any) -> Any:
-    client = AwsClient(service, connect_seconds=2.0, read_seconds=2.0, attempts=1)
+async def asked(operation: str = "get_object", service: str = "s3", *, seconds: float = 2.0, **parameters: Any) -> Any:
+    client = AwsClient(service, connect_seconds=seconds, read_seconds=seconds, attempts=1)
     given = {"get_object": {"Bucket": "b", "Key": "orders.csv"}, "list_objects_v2": {"Bucket": "b"}}
     try:
         return await client.call(
@@ -114,8 +114,25 @@ async def test_a_body_that_drips_has_an_end(aws: AwsServer, monkeypatch: pytest.
             yield b" "
 
     aws.instead = drip
-    with pytest.raises(NotReachable, match=r"was not over after 0\.5 s"):
+    with pytest.raises(NotReachable, match="was not over after 4 s"):
         await asked("list_objects_v2")
+
+
+async def test_what_s3_copies_by_itself_may_take_its_time(aws: AwsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sends spaces meanwhile, so that nobody takes the connection for dead."""
+    monkeypatch.setattr(http, "MOST_SECONDS", 0.1)
+    done = b'<CompleteMultipartUploadResult><ETag>"x-2"</ETag></CompleteMultipartUploadResult>'
+
+    def slowly(_: Asked) -> Iterable[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nConnection: close\r\n\r\n"
+        for _number in range(15):
+            time.sleep(0.1)
+            yield b" "
+        yield done
+
+    aws.instead = slowly
+    given: dict[str, Any] = {"Bucket": "b", "Key": "k", "UploadId": "u", "MultipartUpload": {"Parts": []}}
+    assert (await asked("complete_multipart_upload", seconds=0.3, **given))["ETag"] == '"x-2"'
 
 
 async def test_hints_that_do_not_end_have_one(aws: AwsServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,11 +150,38 @@ async def test_a_page_for_people_is_no_missing_item(aws: AwsServer) -> None:
             await asked("get_item", "dynamodb", TableName="table", Key={"job": {"S": "x"}})
 
 
-async def test_pages_for_people_with_a_refusal_keep_its_meaning(aws: AwsServer) -> None:
-    for status, words in ((403, "AWS answered 403"), (502, "AWS answered 502"), (404, "AWS answered 404")):
-        aws.instead = lambda asked, status=status: [answer(status, PORTAL, "text/html")]  # type: ignore[misc]
-        with pytest.raises(Csv2KafkaError, match=words):
-            await asked("list_objects_v2")
+@pytest.mark.parametrize(
+    ("status", "page", "words"),
+    [
+        (400, PORTAL, "not AWS"),
+        (403, PORTAL, "not AWS"),
+        (404, PORTAL, "not AWS"),
+        (404, b"", "not AWS"),
+        (502, PORTAL, "AWS answered 502"),
+    ],
+)
+async def test_a_refusal_that_is_not_of_aws_may_pass(aws: AwsServer, status: int, page: bytes, words: str) -> None:
+    """A proxy's, say; a run that goes on for hours does not end for it."""
+    aws.instead = lambda asked: [answer(status, page, "text/html")]
+    with pytest.raises(Csv2KafkaError, match=words) as caught:
+        await asked("list_objects_v2")
+    assert caught.value.retryable
+
+
+async def test_who_gives_credentials_is_asked_in_the_same_way(
+    aws: AwsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("token")
+    with aws_server() as other:
+        aws.instead = lambda asked: [answer(307, b"", Location=f"{other.url}/")]
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/loader")
+        monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+        with pytest.raises(Csv2KafkaError):
+            await asked()
+        assert aws.asked
+        assert not other.asked
 
 
 async def test_a_listing_of_another_alphabet_is_a_listing(aws: AwsServer) -> None:
