@@ -105,7 +105,7 @@ class Doubt(Csv2KafkaError):
 
 
 class NotReachable(Doubt):
-    """Nothing answered at all. Where this is all a run ever saw, it gives up after ``connect_timeout``."""
+    """Nothing answered, or what is not AWS. Where this is all a run ever saw, it gives up after ``connect_timeout``."""
 
 
 class StateContradiction(Csv2KafkaError):

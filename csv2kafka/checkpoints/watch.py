@@ -18,7 +18,7 @@ from attrs import frozen
 from csv2kafka.errors import LeaseHeld
 
 LOOKS = 30  # at a held lease, in one time to live
-MOVES = 5  # in one time to live, at most: with the heartbeat, a checkpoint of a run that died can be on its way
+APART = 5  # to a time to live: two moves nearer together can be heartbeat and checkpoint of a run that died
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ async def acquire(job: str, take: Callable[[Holder | None], Awaitable[int | Hold
         now = loop.time()
         if (seen.epoch, seen.beat) != (watched.epoch, watched.beat):
             moved_at = now if moved_at is None else moved_at
-            if now - moved_at >= lease_seconds / MOVES:
+            if now - moved_at >= lease_seconds / APART:
                 raise held(job, seen)
             watched, until = seen, now + lease_seconds
         left = until - now

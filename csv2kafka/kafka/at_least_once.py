@@ -47,7 +47,7 @@ async def open_session(
     if run.producer is None:
         if stored is not None and not stored.complete:
             _log.warning(
-                "job %s: waiting %g s (request_timeout_ms), until nothing that an earlier run sent can be on its way",
+                "job %s: waiting %g s (request_timeout_ms), until nothing that was sent before can be on its way",
                 job.name,
                 settings.request_seconds,
             )
@@ -100,7 +100,7 @@ async def _check(
 
 async def _can_send_again(settings: SinkSettings, broker: Broker, job: Job, run: RunMemory) -> bool:
     """Whether what is unconfirmed can be sent as it is, and comes to stand once, behind what this run has written."""
-    if run.producer is not None and not run.producer.known_twice(settings.clock()):
+    if run.producer is not None and not run.producer.remembers_unconfirmed(settings.clock()):
         return False
     return job.on_foreign != "stop" or await _place_is_free(settings, broker, run)
 
@@ -152,7 +152,7 @@ class AtLeastOnceSession(Session):
         stand where reading ended."""
         partition = self.settings.target(payload)
         is_first = partition not in self.writer.first_offsets
-        goes_alone = is_first or not self.writer.state.known_at(partition, self.settings.clock())
+        goes_alone = is_first or not self.writer.state.remembers_at(partition, self.settings.clock())
         if goes_alone:
             await self.writer.confirmed()
         if is_first and payload.target is Target.DATA:

@@ -67,11 +67,11 @@ class ProducerState:
     unconfirmed: deque[Sent] = field(factory=deque)
     heard_at: dict[TopicPartition, float] = field(factory=dict)
 
-    def known_twice(self, now: float) -> bool:
+    def remembers_unconfirmed(self, now: float) -> bool:
         """Whether a broker that took an unconfirmed batch still knows so, and would not take it once more."""
         return not self.unconfirmed or _recently(self.unconfirmed[0].at, now)
 
-    def known_at(self, target: TopicPartition, now: float) -> bool:
+    def remembers_at(self, target: TopicPartition, now: float) -> bool:
         """Whether the partition still knows this producer, and takes nothing but the next batch."""
         return target in self.heard_at and _recently(self.heard_at[target], now)
 
@@ -159,7 +159,6 @@ class Writer:
         Of each batch the broker takes one, and answers for both with where it stands. One after another: a partition
         that does not know the producer (any more) would take the second without the first, and then never the first.
         """
-        self._raise_failure()
         for sent in tuple(self.state.unconfirmed):
             sent.answer = self._produce(sent.target, sent.batch)
             await self._settle_oldest()
@@ -193,8 +192,9 @@ class Writer:
 
     def _check_age(self) -> None:
         if self.in_transaction and not _recently(self._began_at, self._clock()):
-            with self._no_doubt():
-                raise Doubt("a transaction is an hour old or more: the process was stopped, or the clock jumped")
+            self._uncertain = True
+            self._failure = Doubt("a transaction is an hour old or more: the process was stopped, or the clock jumped")
+            raise self._failure
 
     async def _add_partitions(self) -> None:
         assert self._transactional_id is not None

@@ -34,8 +34,8 @@ class FileSink:
     """Rows into the file at ``path``, refused rows into ``path`` + ``.bad`` (made with the first of them).
 
     Lines hold values only: keys have no place in them. A raw row with a newline in quotes stands as it is, over
-    several lines. ``restart`` empties both files with its first row, unlike Kafka, where old records stay. A file
-    with something in it that no checkpoint knows is never touched without it.
+    several lines. ``restart`` empties both files with its first row or commit, unlike Kafka, where old records stay.
+    A file with something in it that no checkpoint knows is never touched without it.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -129,7 +129,7 @@ def test_a_request_time_passes_before_reading(caplog: pytest.LogCaptureFixture) 
 
     played(test)()
     assert [text for text in caplog.messages if "waiting" in text] == [
-        "job job: waiting 30 s (request_timeout_ms), until nothing that an earlier run sent can be on its way"
+        "job job: waiting 30 s (request_timeout_ms), until nothing that was sent before can be on its way"
     ]
 
 

@@ -74,7 +74,7 @@ MISTAKES = (
             Edit(
                 AT_LEAST,
                 "AtLeastOnceSession.write",
-                "goes_alone = is_first or not self.writer.state.known_at(partition, self.settings.clock())",
+                "goes_alone = is_first or not self.writer.state.remembers_at(partition, self.settings.clock())",
                 "is_first = goes_alone = False",
             ),
         ),
