@@ -48,6 +48,8 @@ KAFKA = (
     "tests/unit/kafka/test_writer.py",
     "tests/unit/kafka/test_ownership.py",
     "tests/unit/kafka/test_checkpoint_topic.py",
+    "tests/unit/kafka/test_log.py",
+    "tests/unit/kafka/test_session.py",
     *SIMULATED,
     "tests/properties/test_ownership.py",
 )
