@@ -61,4 +61,7 @@ async def _date(service: str, options: dict[str, str]) -> float | None:
     finally:
         await client.close()
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    return None if date is None else parsedate_to_datetime(date).timestamp()
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):  # not AWS's: what answered in its place has no date, or one of its own kind
+        return None

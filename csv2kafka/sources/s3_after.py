@@ -18,10 +18,10 @@ from urllib.parse import urlencode
 from attrs import define, frozen
 from botocore.exceptions import ClientError
 
-from csv2kafka.aws.client import AwsClient, code_of
+from csv2kafka.aws.client import AwsClient, code_of, not_aws
 from csv2kafka.errors import ConfigError, Csv2KafkaError, SourceChanged
 from csv2kafka.model import SourceObject
-from csv2kafka.sources.s3_errors import CHANGED, MISSING, arn
+from csv2kafka.sources.s3_errors import CHANGED, MISSING, MISSING_BY_HEAD, arn
 from csv2kafka.sources.s3_pin import Described
 from csv2kafka.sources.s3_settings import S3Settings
 from csv2kafka.sources.s3_urls import S3Url, parse
@@ -47,6 +47,16 @@ KEPT_HEADERS = (
     "ServerSideEncryption",
     "StorageClass",
 )
+# What S3's answers never lack, and what one without it has not done. A 200 with nothing in it, or with something else,
+# is a proxy's, or of a server that only seems to speak S3: believed, it would cost the only copy of an object.
+PROOFS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "complete_multipart_upload": (("ETag",), "it copied nothing"),
+    "copy_object": (("CopyObjectResult", "ETag"), "it copied nothing"),
+    "create_multipart_upload": (("UploadId",), "it began no upload"),
+    "get_object_tagging": (("TagSet",), "it says nothing of tags"),
+    "head_object": (("ETag",), "it gives the object no ETag"),
+    "upload_part_copy": (("CopyPartResult", "ETag"), "it copied nothing"),
+}
 
 _TAG = re.compile(r"(?!aws:)([\w\s+\-.:/@]{1,128})=([\w\s+\-=.:/@]{0,256})")  # S3's letters and lengths
 
@@ -199,7 +209,7 @@ class _Finishing:
                 await self._copy(url, now, self.targets[url])
             await self._delete(url, now)
         except ClientError as error:
-            if code_of(error) in MISSING:
+            if code_of(error) in MISSING_BY_HEAD:  # of a HEAD's alone ``_ask`` lets more through than MISSING
                 return
             raise _left_alone(obj, "another") from error
 
@@ -207,16 +217,22 @@ class _Finishing:
         key, value = self.after.tag
         version = {"VersionId": now.version_id} if now.version_id else {}
         of_version = "Version" if now.version_id else ""
-        answer = await self._ask("get_object_tagging", url, f"s3:GetObject{of_version}Tagging", **version)
-        others = [tag for tag in answer["TagSet"] if tag["Key"] != key]
-        tags = [*others, {"Key": key, "Value": value}]
+        found = await self._tags(url, f"s3:GetObject{of_version}Tagging", **version)
+        tags = [*(tag for tag in found if tag["Key"] != key), {"Key": key, "Value": value}]
         if len(tags) > MOST_TAGS:
             raise ConfigError(
                 f"--after: {url} has {MOST_TAGS} tags already, as many as S3 allows: {key} is one too many"
             )
-        if tags[-1] not in answer["TagSet"]:
+        if tags[-1] not in found:
             action = f"s3:PutObject{of_version}Tagging"
             await self._ask("put_object_tagging", url, action, Tagging={"TagSet": tags}, **version)
+
+    async def _tags(self, url: S3Url, action: str, **version: str) -> list[dict[str, str]]:
+        answer = await self._ask("get_object_tagging", url, action, **version)
+        tags: list[dict[str, str]] = answer["TagSet"]
+        if not all("Key" in tag and "Value" in tag for tag in tags):
+            raise not_aws(f"--after: {url}", "it gives a tag without key or value")
+        return tags
 
     async def _delete(self, url: S3Url, now: Described) -> None:
         """Only if it is still that version: S3 compares, where it can; a moment ago it was."""
@@ -255,9 +271,8 @@ class _Finishing:
         version = {"VersionId": now.version_id} if now.version_id else {}
         head = await self._ask("head_object", url, "s3:GetObject", **version, **secret)
         kept = {name: head[name] for name in KEPT_HEADERS if name in head}
-        tags = await self._ask("get_object_tagging", url, "s3:GetObjectTagging", **version)
-        if tags["TagSet"]:
-            kept["Tagging"] = urlencode({tag["Key"]: tag["Value"] for tag in tags["TagSet"]})
+        if tags := await self._tags(url, "s3:GetObjectTagging", **version):
+            kept["Tagging"] = urlencode({tag["Key"]: tag["Value"] for tag in tags})
         upload = await self._ask("create_multipart_upload", target, "s3:PutObject", doing=doing, **kept, **secret)
         its = {"UploadId": upload["UploadId"]}
         size = max(self.part_bytes, -(-now.size // MOST_PARTS))
@@ -308,18 +323,28 @@ class _Finishing:
         doing: str = "",
         **parameters: Any,
     ) -> Any:
-        """The answer. ClientError where the object is gone or has changed; else errors that name the permission."""
-        return await self.client.call(
+        """The answer, with what ``PROOFS`` wants of it, or NotReachable. ClientError where the object is gone or has
+        changed; else errors that name the permission."""
+        doing = f"--after: {doing or url}"
+        missing = MISSING_BY_HEAD if operation == "head_object" else MISSING
+        answer = await self.client.call(
             operation,
-            doing=f"--after: {doing or url}",
+            doing=doing,
             action=action,
             resource=arn(url),
-            passing=MISSING | CHANGED | set(passing),
+            passing=missing | CHANGED | set(passing),
             Bucket=url.bucket,
             Key=url.key,
             **self.settings.of_requests,
             **parameters,
         )
+        names, lacking = PROOFS.get(operation, ((), ""))
+        found: Any = answer
+        for name in names:
+            found = found.get(name) if found else None
+        if found in (None, ""):
+            raise not_aws(doing, lacking)
+        return answer
 
 
 def _left_alone(obj: SourceObject, found: str) -> SourceChanged:

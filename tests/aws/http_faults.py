@@ -128,6 +128,11 @@ class S3Faults(HttpProxy):
         """An error of S3's, in its words."""
         return self._error(status, code, message, where, times)
 
+    def answer(self, status: str, body: bytes, where: Where, *, times: int | None = None, **headers: str) -> Rule:
+        """Anything at all: what a proxy says, or a server that is none of AWS. ``status``: ``200 OK``."""
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *(f"{k}: {v}" for k, v in headers.items())]
+        return self._add(Rule(_Action.ANSWER, where, times, answer=_Answer("\r\n".join(lines).encode(), body)))
+
     def answer_range(self, span: str, body: bytes, where: Where) -> Rule:
         """A range (``bytes 0-99/1000``) whose body and length are ``body``'s, whatever the span says."""
         head = f'HTTP/1.1 206 Partial Content\r\nETag: "x"\r\nContent-Range: {span}\r\nContent-Length: {len(body)}'

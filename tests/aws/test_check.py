@@ -18,6 +18,7 @@ from csv2kafka.preflight import Preflight
 from csv2kafka.preflight.clock import clock_finding
 from csv2kafka.preflight.store import look_at_store
 from tests.aws.conftest import Aws
+from tests.aws.http_faults import S3Faults
 
 ROWS = b"id,name\n" + b"".join(b"%d,name\n" % row for row in range(1000))
 
@@ -125,3 +126,15 @@ async def test_a_service_that_is_away_tells_no_time(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     finding = await clock_finding(config(source, f"sqlite:///{tmp_path}/jobs.db", tmp_path))
     assert finding.status == "not checked"
+
+
+@pytest.mark.parametrize("date", ["yesterday", "", "Mon, 99999999999999999999 Oct 2026 07:00:00 GMT"])
+async def test_a_date_that_is_none_tells_no_time(
+    aws: Aws, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, date: str
+) -> None:
+    async with S3Faults(aws.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        proxy.answer("403 Forbidden", b"", lambda _: True, Date=date)
+        finding = await clock_finding(config(source, f"sqlite:///{tmp_path}/jobs.db", tmp_path))
+    assert finding.status == "not checked"
+    assert "did not tell the time" in finding.message

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from csv2kafka.errors import ConfigError, Doubt, NotAuthorized, SourceChanged
+from csv2kafka.errors import ConfigError, Doubt, NotAuthorized, NotReachable, SourceChanged
 from csv2kafka.model import SourceObject
 from csv2kafka.sources import s3_after
 from csv2kafka.sources.s3 import S3Source
 from tests.aws.conftest import Aws
 from tests.aws.http_faults import S3Faults
-from tests.aws.http_proxy import Request
+from tests.aws.http_proxy import Request, Where
 
 MIB = 1 << 20
 AFTER = ("tag", "move", "delete")
@@ -193,6 +193,100 @@ class TestMove:
             await loaded.source.finish(objects, f"move:s3://{loaded.other}/")
         assert "Uploads" not in loaded.s3.list_multipart_uploads(Bucket=loaded.other)
         assert loaded.keys() == ["in/1.csv"]
+        assert loaded.keys(loaded.other) == []
+
+
+def _copy(request: Request) -> bool:
+    return "x-amz-copy-source" in request.headers
+
+
+def _begin(request: Request) -> bool:
+    return request.operation == "POST" and "uploads" in request.path
+
+
+def _complete(request: Request) -> bool:
+    return request.operation == "POST" and "uploadId" in request.path
+
+
+def _tagging(request: Request) -> bool:
+    return request.operation == "GET" and "tagging" in request.path
+
+
+def _head(request: Request) -> bool:
+    return request.operation == "HEAD"
+
+
+class TestWhatAnswersInItsPlace:
+    """A proxy, or a server that only seems to speak S3: nothing is deleted by its word, and nothing counts as done."""
+
+    @pytest.fixture
+    def in_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = s3_after.finish
+
+        async def in_parts(*arguments: Any) -> None:
+            await real(*arguments, copy_limit=1)
+
+        monkeypatch.setattr(s3_after, "finish", in_parts)
+
+    async def refused(self, loaded: Loaded, after: str, says: str) -> None:
+        objects = await loaded.objects()
+        with pytest.raises(NotReachable, match=f"--after: .*{says}"):
+            await loaded.source.finish(objects, after)
+        assert loaded.keys() == ["in/1.csv"]
+        assert "DELETE" not in {r.operation for r in loaded.proxy.requests if "uploadId" not in r.path}
+
+    @pytest.mark.parametrize("body", [b"", b"<a/>", b"<CopyObjectResult><ETag/></CopyObjectResult>"])
+    async def test_a_copy_that_nobody_confirmed(self, loaded: Loaded, body: bytes) -> None:
+        loaded.put("in/1.csv")
+        loaded.proxy.answer("200 OK", body, _copy)
+        await self.refused(loaded, loaded.after("move"), "copying .* it copied nothing")
+        assert loaded.keys(loaded.other) == []
+
+    @pytest.mark.parametrize("body", [b"", b"<a/>"])
+    @pytest.mark.parametrize(
+        ("where", "says"),
+        [
+            (_copy, "it copied nothing"),
+            (_begin, "it began no upload"),
+            (_complete, "it copied nothing"),
+            (_tagging, "it says nothing of tags"),
+            (_head, "it gives the object no ETag"),
+        ],
+    )
+    async def test_a_copy_in_parts(self, loaded: Loaded, in_parts: None, where: Where, says: str, body: bytes) -> None:
+        loaded.put("in/1.csv")
+        loaded.proxy.answer("200 OK", b"" if where is _head else body, where)
+        await self.refused(loaded, loaded.after("move"), says)
+        assert "Uploads" not in loaded.s3.list_multipart_uploads(Bucket=loaded.other)
+        assert loaded.keys(loaded.other) == []
+
+    @pytest.mark.parametrize("body", [b"", b"<a/>", b"<Tagging><TagSet><Tag/></TagSet></Tagging>"])
+    async def test_tags(self, loaded: Loaded, body: bytes) -> None:
+        """Others' would be lost: S3 takes tags as a whole."""
+        loaded.put("in/1.csv", Tagging="team=a")
+        loaded.proxy.answer("200 OK", body, _tagging)
+        await self.refused(loaded, "tag", "it (says nothing of tags|gives a tag without)")
+        assert loaded.tags("in/1.csv") == {"team": "a"}
+
+    @pytest.mark.parametrize("kind", AFTER)
+    @pytest.mark.parametrize("reads", [True, False], ids=["reads", "writes"])
+    async def test_a_404_without_a_word_is_not_gone(self, loaded: Loaded, kind: str, reads: bool) -> None:
+        loaded.put("in/1.csv")
+        objects = await loaded.objects()
+        rule = loaded.proxy.answer("404 Not Found", b"", lambda request: (request.operation == "GET") is reads)
+        with pytest.raises(NotReachable, match="404"):
+            await loaded.source.finish(objects, loaded.after(kind))
+        rule.times = 0
+        await loaded.source.finish(objects, loaded.after(kind))
+        assert loaded.is_done(kind, "1.csv")
+
+    async def test_a_head_has_no_word_to_say_it_with(self, loaded: Loaded, in_parts: None) -> None:
+        """What is gone between looking and copying is no concern."""
+        loaded.put("in/1.csv")
+        objects = await loaded.objects()
+        rule = loaded.proxy.answer("404 Not Found", b"", _head)
+        await loaded.source.finish(objects, loaded.after("move"))
+        assert rule.struck == 1
         assert loaded.keys(loaded.other) == []
 
 

@@ -257,6 +257,32 @@ class TestPinning:
         with pytest.raises(SourceChanged, match="it is gone"):
             await content(source, obj)
 
+    async def test_a_404_without_a_word_is_not_gone(self, bench: Bench) -> None:
+        """S3 says what is missing; a proxy that has lost its way does not."""
+        bench.put("a.csv", content=CONTENT)
+        source = bench.source("a.csv", parallel=1, max_attempts=1)
+        obj = await bench.pinned(source)
+        rule = bench.proxy.answer("404 Not Found", b"no such host", lambda request: request.operation == "GET")
+        asks: tuple[Callable[[], Coroutine[Any, Any, object]], ...] = (
+            lambda: source.confirm(obj),
+            lambda: content(source, obj),
+            lambda: bench.pinned(bench.source("a.csv")),
+        )
+        for ask in asks:
+            with pytest.raises(NotReachable, match="404"):
+                await ask()
+        rule.times = 0
+        assert await content(source, obj) == CONTENT
+
+    async def test_what_has_no_first_byte_is_missing_by_the_status_of_a_head(self, bench: Bench) -> None:
+        bench.put("a.csv", content=b"")
+        bench.proxy.refuse(416, "InvalidRange", "…", lambda request: request.operation == "GET", times=None)
+        source = bench.source("a.csv")
+        obj = await bench.pinned(source)
+        bench.s3.delete_object(Bucket=bench.bucket, Key="a.csv")
+        with pytest.raises(SourceChanged, match="it is gone"):
+            await source.confirm(obj)
+
     async def test_nothing_is_asked_before_a_commit_where_reading_proved_it(self, bench: Bench) -> None:
         bench.put("a.csv", content=CONTENT)
         source = bench.source("a.csv")
@@ -423,6 +449,11 @@ class TestFaults:
         assert [span for span in bench.spans() if span[0] != 2 * MIB] == [
             (first, min(first + MIB, len(CONTENT))) for first in range(0, len(CONTENT), MIB) if first != 2 * MIB
         ]
+
+    async def test_a_404_without_a_word(self, bench: Bench) -> None:
+        rule = bench.proxy.answer("404 Not Found", b"", from_byte(2 * MIB), times=2)
+        await self.read(bench)
+        assert rule.struck == 2
 
     async def test_a_body_that_is_shorter_than_its_range(self, bench: Bench) -> None:
         span = f"bytes {MIB}-{2 * MIB - 1}/{len(CONTENT)}"
