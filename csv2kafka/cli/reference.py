@@ -37,7 +37,8 @@ EXIT_CODES = {
     ),
     69: (
         "not reachable",
-        "Nothing answered within `--connect-timeout`, or what was lost did not come back within `--give-up-after`. "
+        "Nothing answered within `--connect-timeout`, or something in the place of AWS did, or what was lost did not "
+        "come back within `--give-up-after`. "
         "What was committed stays; run it again to go on.",
     ),
     70: (
