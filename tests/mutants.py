@@ -53,7 +53,7 @@ KAFKA = (
     *SIMULATED,
     "tests/properties/test_ownership.py",
 )
-WORK = ("tests/unit/test_transfer.py", "tests/unit/test_pipeline.py", *SIMULATED)
+WORK = ("tests/unit/test_transfer.py", "tests/unit/test_bad_rows.py", "tests/unit/test_pipeline.py", *SIMULATED)
 TESTS: dict[str, Sequence[str]] = {
     "csv2kafka.kafka.writer": KAFKA,
     "csv2kafka.kafka.ownership": KAFKA,
