@@ -12,7 +12,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.hostile import aws_answers, batches, checkpoints, configurations, csv_files, kafka_answers
+from tests.hostile import aws_answers, batches, checkpoints, configurations, csv_files, kafka_answers, topics
 from tests.hostile.aws_server import aws_server
 from tests.hostile.campaign import Part, campaign
 from tests.hostile.forked import forked
@@ -34,6 +34,7 @@ def parts(stack: ExitStack) -> dict[str, Part]:
         "config": lambda seed: configurations.try_one(seed, base),
         "csv": lambda seed: csv_files.try_one(seed, command, base),
         "flags": lambda seed: configurations.try_flags(seed, command, base),
+        "topics": lambda seed: topics.try_one(seed, base),
         "sqlite": lambda seed: checkpoints.try_sqlite(seed, command, base),
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,21 @@ class Place:
         return await check_proof(self.config(**options), proof, only=only)
 
 
+@contextmanager
+def laid_out(path: Path) -> Iterator[Place]:
+    """What runs and verify ask for is the place's."""
+    place = Place(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partition, "broker_factory", lambda _: place.network.factory("verify"))
+        patch.setattr(registry, "build_store", lambda _: place.store)
+        patch.setattr(ChunkSize, "bytes", lambda *_: 100)
+        yield place
+
+
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    place = Place(tmp_path / "rows.csv")
-    monkeypatch.setattr(partition, "broker_factory", lambda _: place.network.factory("verify"))
-    monkeypatch.setattr(registry, "build_store", lambda _: place.store)
-    monkeypatch.setattr(ChunkSize, "bytes", lambda *_: 100)
-    return place
+def place(tmp_path: Path) -> Iterator[Place]:
+    with laid_out(tmp_path / "rows.csv") as made:
+        yield made
 
 
 def played(test: Callable[[Place], Any]) -> Callable[[Place], None]:
