@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import accumulate
 
 import pytest
 
@@ -239,3 +240,20 @@ def test_a_field_of_quotes_alone_takes_no_more_memory_than_its_bytes() -> None:
     assert found is not None
     assert found.fields == (b'"' * ((1 << 20) - 1),)
     assert peak < 5 * len(data)
+
+
+def test_an_object_without_blocks_has_one_empty_chunk_at_its_beginning() -> None:
+    assert simple(Framer(Dialect(), 0, header=("a",)).finish()) == [(0, b"")]
+
+
+@pytest.mark.parametrize("lengths", [(90,), (3, 90, 40), (140, 2), (7, 7, 60)])
+@pytest.mark.parametrize("block_bytes", [1, 30, 80, 100, 333])
+@pytest.mark.parametrize("chunk_bytes", [50, 150, 400])
+def test_what_waits_for_more_keeps_its_order(lengths: tuple[int, ...], block_bytes: int, chunk_bytes: int) -> None:
+    """A chunk can end within a block that has others behind it already."""
+    text = b"".join(bytes([97 + row % 26]) * lengths[row % len(lengths)] + b"\n" for row in range(60))
+    parts = [text[start : start + block_bytes] for start in range(0, len(text), block_bytes)]
+    framer = Framer(Dialect(), 0, header=("a",), chunk_bytes=chunk_bytes)
+    chunks = [chunk for block in blocks(*parts) for chunk in framer.feed(block, more=True)] + framer.finish()
+    assert b"".join(chunk.data for chunk in chunks) == text
+    assert [chunk.offset for chunk in chunks] == [0, *accumulate(len(chunk.data) for chunk in chunks[:-1])]
