@@ -257,3 +257,25 @@ def test_what_waits_for_more_keeps_its_order(lengths: tuple[int, ...], block_byt
     chunks = [chunk for block in blocks(*parts) for chunk in framer.feed(block, more=True)] + framer.finish()
     assert b"".join(chunk.data for chunk in chunks) == text
     assert [chunk.offset for chunk in chunks] == [0, *accumulate(len(chunk.data) for chunk in chunks[:-1])]
+
+
+def test_a_header_may_be_as_long_as_a_record() -> None:
+    (chunk,) = frame(Framer(Dialect(), 0, max_record=4), b"a,b\n1,2\n")[:1]
+    assert chunk.header == ("a", "b")
+    with pytest.raises(DataError, match="header: the record is longer than 3 bytes"):
+        frame(Framer(Dialect(), 0, max_record=3), b"a,b\n1,2\n")
+
+
+def test_how_long_chunks_are_to_be_is_asked_by_the_header() -> None:
+    asked = set()
+
+    def wanted(header: tuple[str, ...]) -> int:
+        asked.add(header)
+        return 4
+
+    assert simple(frame(Framer(Dialect(), 0, chunk_bytes=wanted), b"a,b\n1,2\n3,4\n")) == [
+        (4, b"1,2\n"),
+        (8, b"3,4\n"),
+        (12, b""),
+    ]
+    assert asked == {("a", "b")}
