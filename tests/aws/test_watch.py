@@ -13,7 +13,7 @@ from tests.aws.ecs_metadata import ecs_metadata
 from tests.aws.imds import REBALANCE, REBALANCE_NOTICE, SPOT, SPOT_TERMINATE, Imds, imds
 from tests.faults.installed import Installed, write_csv
 
-ROWS = 1_500_000
+ROWS = 5_000_000
 SEEN_AND_STOPPED = 5 + 10.0  # a notice is looked for every five seconds, the stop takes ten at most
 
 
