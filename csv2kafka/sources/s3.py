@@ -25,7 +25,6 @@ from csv2kafka.sources.ranges import RangeSettings, Read, read_ranges
 from csv2kafka.sources.s3_errors import (
     CHANGED,
     MISSING,
-    MISSING_BY_HEAD,
     NO_RANGE,
     REFUSED,
     all_of,
@@ -233,13 +232,7 @@ class S3Source:
             if code_of(error) not in NO_RANGE:
                 raise
             answer = await self._ask(
-                "head_object",
-                url,
-                action,
-                passing=MISSING_BY_HEAD | frozenset(passing),
-                Key=url.key,
-                **version,
-                **self._settings.of_content,
+                "head_object", url, action, passing=passing, Key=url.key, **version, **self._settings.of_content
             )
             size = answer.get("ContentLength", -1)
             if "ETag" not in answer or size < 0:

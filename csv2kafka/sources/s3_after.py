@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from csv2kafka.aws.client import AwsClient, code_of, not_aws
 from csv2kafka.errors import ConfigError, Csv2KafkaError, SourceChanged
 from csv2kafka.model import SourceObject
-from csv2kafka.sources.s3_errors import CHANGED, MISSING, MISSING_BY_HEAD, arn
+from csv2kafka.sources.s3_errors import CHANGED, MISSING, arn
 from csv2kafka.sources.s3_pin import Described
 from csv2kafka.sources.s3_settings import S3Settings
 from csv2kafka.sources.s3_urls import S3Url, parse
@@ -209,7 +209,7 @@ class _Finishing:
                 await self._copy(url, now, self.targets[url])
             await self._delete(url, now)
         except ClientError as error:
-            if code_of(error) in MISSING_BY_HEAD:  # of a HEAD's alone ``_ask`` lets more through than MISSING
+            if code_of(error) in MISSING:
                 return
             raise _left_alone(obj, "another") from error
 
@@ -326,13 +326,12 @@ class _Finishing:
         """The answer, with what ``PROOFS`` wants of it, or NotReachable. ClientError where the object is gone or has
         changed; else errors that name the permission."""
         doing = f"--after: {doing or url}"
-        missing = MISSING_BY_HEAD if operation == "head_object" else MISSING
         answer = await self.client.call(
             operation,
             doing=doing,
             action=action,
             resource=arn(url),
-            passing=missing | CHANGED | set(passing),
+            passing=MISSING | CHANGED | set(passing),
             Bucket=url.bucket,
             Key=url.key,
             **self.settings.of_requests,

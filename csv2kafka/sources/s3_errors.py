@@ -14,10 +14,9 @@ from csv2kafka.errors import ConfigError, Csv2KafkaError, NotAuthorized, SourceC
 from csv2kafka.sources.s3_settings import S3Settings
 from csv2kafka.sources.s3_urls import S3Url
 
+# A 404 without S3's word for what is missing may be somebody else's: a proxy that knows no such host must not make an
+# object look gone. To a HEAD S3 has no words either; a GET has gone before each, and the next one gets them.
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
-# An answer to a HEAD has no body, and so no code but its status. To anything else a 404 without S3's word for what is
-# missing is somebody else's: a proxy that knows no such host must not make an object look gone.
-MISSING_BY_HEAD = MISSING | {"404", "NotFound"}
 CHANGED = frozenset({"412", "PreconditionFailed"})
 NO_RANGE = frozenset({"416", "InvalidRange"})
 REFUSED = frozenset({"403", "AccessDenied"})

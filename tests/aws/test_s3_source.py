@@ -274,15 +274,6 @@ class TestPinning:
         rule.times = 0
         assert await content(source, obj) == CONTENT
 
-    async def test_what_has_no_first_byte_is_missing_by_the_status_of_a_head(self, bench: Bench) -> None:
-        bench.put("a.csv", content=b"")
-        bench.proxy.refuse(416, "InvalidRange", "…", lambda request: request.operation == "GET", times=None)
-        source = bench.source("a.csv")
-        obj = await bench.pinned(source)
-        bench.s3.delete_object(Bucket=bench.bucket, Key="a.csv")
-        with pytest.raises(SourceChanged, match="it is gone"):
-            await source.confirm(obj)
-
     async def test_nothing_is_asked_before_a_commit_where_reading_proved_it(self, bench: Bench) -> None:
         bench.put("a.csv", content=CONTENT)
         source = bench.source("a.csv")
