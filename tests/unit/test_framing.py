@@ -262,6 +262,8 @@ def test_what_waits_for_more_keeps_its_order(lengths: tuple[int, ...], block_byt
 def test_a_header_may_be_as_long_as_a_record() -> None:
     (chunk,) = frame(Framer(Dialect(), 0, max_record=4), b"a,b\n1,2\n")[:1]
     assert chunk.header == ("a", "b")
+    (chunk,) = frame(Framer(Dialect(comment="#"), 0, max_record=9), b"# before\na,b\n1,2\n")[:1]
+    assert chunk.header == ("a", "b")
     with pytest.raises(DataError, match="header: the record is longer than 3 bytes"):
         frame(Framer(Dialect(), 0, max_record=3), b"a,b\n1,2\n")
 
