@@ -56,6 +56,7 @@ def take() -> list[str]:
 def _watched_run(self: Handle) -> None:
     thread = threading.get_ident()
     kept_waiting, collected = _seconds_without_processor(), _collected.get(thread, 0.0)
+    computing = time.thread_time()
     start = _running[thread] = time.perf_counter()
     try:
         _run_handle(self)
@@ -65,7 +66,9 @@ def _watched_run(self: Handle) -> None:
         if seconds > LIMIT_SECONDS:
             seconds -= _seconds_without_processor() - kept_waiting + _collected.get(thread, 0.0) - collected
             began, stack = _sampled.get(thread, (0.0, []))
-            if seconds > LIMIT_SECONDS and (began != start or _is_ours(stack)):
+            # No stack was seen: it computed without giving the interpreter away, or else the machine stood still.
+            is_ours = _is_ours(stack) if began == start else time.thread_time() - computing > LIMIT_SECONDS
+            if seconds > LIMIT_SECONDS and is_ours:
                 where = "".join(traceback.format_list(stack)) if began == start else "no stack was seen\n"
                 _found.append(f"a callback blocked the event loop for {seconds:.2f} s: {self!r}\n{where}")
 
