@@ -281,3 +281,13 @@ def test_how_long_chunks_are_to_be_is_asked_by_the_header() -> None:
         (12, b""),
     ]
     assert asked == {("a", "b")}
+
+
+@pytest.mark.parametrize("short", [0, 1, 2])
+def test_a_record_that_is_nearly_too_long_is_waited_for(short: int) -> None:
+    framer = Framer(Dialect(), 0, header=("a",), max_record=200_000)
+    first, second = blocks(b'"' + b"x" * 99_999, b"x" * (100_000 - short))
+    assert framer.feed(first) == framer.feed(second) == []
+    (chunk,) = framer.finish()
+    assert chunk.broken is not None
+    assert "never closed" in chunk.broken.reason
