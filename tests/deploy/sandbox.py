@@ -47,18 +47,18 @@ fi
 
 MOUNT = """
 set -e
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-for place in $2; do mkdir -p "$1/root$place"; mount --bind "$place" "$1/root$place"; done
-for place in $3; do chmod o+x "$1/root$place"; done
-mkdir -p "$1/root/sandbox"
-mount --bind "$1/sandbox" "$1/root/sandbox"
-mount -t proc proc "$1/root/proc"
-for device in null zero urandom; do touch "$1/root/dev/$device"; mount --bind "/dev/$device" "$1/root/dev/$device"; done
-ln -sfn /proc/self/fd "$1/root/dev/fd"
-rm -f "$1/root/dev/console" "$1/root/usr/bin/python3.11"
-touch "$1/root/dev/console"
-cp "$1"/sandbox/programs/* "$1/root/usr/local/sbin/"
-exec chroot "$1/root" /bin/bash /sandbox/init
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/tree"
+for place in $2; do mkdir -p "$1/tree$place"; mount --bind "$place" "$1/tree$place"; done
+for place in $3; do chmod o+x "$1/tree$place"; done
+mkdir -p "$1/tree/sandbox"
+mount --bind "$1/sandbox" "$1/tree/sandbox"
+mount -t proc proc "$1/tree/proc"
+for device in null zero urandom; do touch "$1/tree/dev/$device"; mount --bind "/dev/$device" "$1/tree/dev/$device"; done
+ln -sfn /proc/self/fd "$1/tree/dev/fd"
+rm -f "$1/tree/dev/console" "$1/tree/usr/bin/python3.11"
+touch "$1/tree/dev/console"
+cp "$1"/sandbox/programs/* "$1/tree/usr/local/sbin/"
+exec chroot "$1/tree" /bin/bash /sandbox/init
 """
 
 # Each begins so: a number in fail/NAME is how often it is to fail yet.
@@ -124,10 +124,10 @@ def missing() -> str:
         if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
             return f"{tool} is not installed"
     with tempfile.TemporaryDirectory() as place:
-        for name in ("upper", "work", "root"):
+        for name in ("upper", "work", "tree"):
             Path(place, name).mkdir()
         layers = f"lowerdir=/,upperdir={place}/upper,workdir={place}/work"
-        mount = ["mount", "-t", "overlay", "overlay", "-o", layers, f"{place}/root"]
+        mount = ["mount", "-t", "overlay", "overlay", "-o", layers, f"{place}/tree"]
         command = ["unshare", "--mount", "--pid", "--fork", *mount]
         return subprocess.run(command, capture_output=True, text=True, check=False).stderr.strip()
 
@@ -155,7 +155,7 @@ class Machine:
         for name in (
             "upper",
             "work",
-            "root",
+            "tree",
             "sandbox",
             *(f"sandbox/{name}" for name in ("fail", "put", "s3", "programs")),
         ):

@@ -17,10 +17,10 @@ from attrs import define, evolve
 
 from csv2kafka.errors import Csv2KafkaError
 from csv2kafka.kafka.port import TopicPartition
-from csv2kafka.kernel import pack_records, stamp
 from tests.simulation.cluster import Cluster
 from tests.simulation.laws import FOREIGN
 from tests.simulation.partition import Log
+from tests.simulation.play import open_transaction
 from tests.simulation.schedule import Happening
 from tests.simulation.world import CHECKPOINTS, DATA, JOB, LETTERS, World
 
@@ -93,20 +93,9 @@ def _other_job(world: World, happening: Happening) -> None:
         return
     identity = f"another {happening.at}"
     try:
-        producer = cluster.init_producer(identity, 900_000)
-        cluster.add_partitions(identity, producer, [target])
+        producer = open_transaction(cluster, identity, target, key=b"x", value=FOREIGN)
     except Csv2KafkaError:
         return
-    batch = pack_records([(b"x", FOREIGN, [])])
-    stamp(
-        batch,
-        producer_id=producer.producer_id,
-        epoch=producer.epoch,
-        sequence=0,
-        timestamp_ms=0,
-        transactional=True,
-    )
-    cluster.produce(target, bytes(batch), identity)
 
     def end() -> None:
         try:

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from csv2kafka.kafka.port import TopicPartition
+from csv2kafka.kafka.port import Producer, TopicPartition
+from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model import Checkpoint
 from tests.simulation.broker import Fault, Network, Request, network
 from tests.simulation.clock import simulate
+from tests.simulation.cluster import Cluster
 from tests.simulation.job import DATA, MemoryStore, Run, advanced, payload
 
 DEAD_LETTERS = TopicPartition("refused", 0)
@@ -40,6 +42,31 @@ def played(test: Callable[[Network], Coroutine[Any, Any, None]]) -> Callable[[],
         simulate(main())
 
     return run
+
+
+def open_transaction(
+    cluster: Cluster,
+    identity: str,
+    target: TopicPartition,
+    *,
+    key: bytes | None = None,
+    value: bytes = b"foreign",
+    timeout_ms: int = 900_000,
+) -> Producer:
+    """Another writer's transaction, open, with a record in the partition."""
+    producer = cluster.init_producer(identity, timeout_ms)
+    cluster.add_partitions(identity, producer, [target])
+    batch = pack_records([(key, value, [])])
+    stamp(
+        batch,
+        producer_id=producer.producer_id,
+        epoch=producer.epoch,
+        sequence=0,
+        timestamp_ms=0,
+        transactional=True,
+    )
+    cluster.produce(target, bytes(batch), identity)
+    return producer
 
 
 def sent(net: Network, name: str) -> list[str]:

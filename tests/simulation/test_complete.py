@@ -9,13 +9,13 @@ import pytest
 
 from csv2kafka.errors import ConfigError, StaleLease, StateContradiction
 from csv2kafka.kafka.port import Producer
-from csv2kafka.kernel import pack_records, stamp
 from csv2kafka.model.report import Report
 from csv2kafka.sinks.kafka import KafkaSink
 from tests.pipelines import Place, csv_text, source_of, values
 from tests.simulation.broker import Network, network
 from tests.simulation.clock import now, simulate
 from tests.simulation.job import DATA, visible
+from tests.simulation.play import open_transaction
 
 ROWS = 20
 DONE = "done"
@@ -41,20 +41,8 @@ def with_topics() -> Network:
 
 
 def opened_by_another(net: Network) -> Producer:
-    """Another writer's transaction, open, with a record in the data partition."""
-    producer = net.cluster.init_producer("another", 900_000)
-    net.cluster.add_partitions("another", producer, [DATA])
-    batch = pack_records([(None, b"foreign", [])])
-    stamp(
-        batch,
-        producer_id=producer.producer_id,
-        epoch=producer.epoch,
-        sequence=0,
-        timestamp_ms=0,
-        transactional=True,
-    )
-    net.cluster.produce(DATA, bytes(batch), "another")
-    return producer
+    """Another writer's transaction in the data partition."""
+    return open_transaction(net.cluster, "another", DATA)
 
 
 def test_is_said_only_when_nobody_hides_the_rows() -> None:

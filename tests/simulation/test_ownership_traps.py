@@ -15,26 +15,17 @@ from csv2kafka.kafka.port import Fenced, LogEnds, Producer, TopicPartition
 from csv2kafka.kernel import pack_records, stamp
 from tests.simulation.broker import Fault, Network, Request
 from tests.simulation.job import CHECKPOINTS, MemoryStore, Run, advanced, expected, payload, visible
-from tests.simulation.play import begun, on, played, sent
+from tests.simulation.play import begun, on, open_transaction, played, sent
 
 
 def foreign(net: Network, key: bytes = b"x", value: bytes = b"foreign", *, transaction: str | None = None) -> None:
     """Somebody else's record in the checkpoint topic, at once; open if ``transaction`` names one."""
-    batch = pack_records([(key, value, [])])
-    cluster = net.cluster
-    producer = Producer(producer_id=-1, epoch=-1)
     if transaction is not None:
-        producer = cluster.init_producer(transaction, 900_000)
-        cluster.add_partitions(transaction, producer, [CHECKPOINTS])
-    stamp(
-        batch,
-        producer_id=producer.producer_id,
-        epoch=producer.epoch,
-        sequence=0,
-        timestamp_ms=0,
-        transactional=transaction is not None,
-    )
-    cluster.produce(CHECKPOINTS, bytes(batch), transaction)
+        open_transaction(net.cluster, transaction, CHECKPOINTS, key=key, value=value)
+        return
+    batch = pack_records([(key, value, [])])
+    stamp(batch, producer_id=-1, epoch=-1, sequence=0, timestamp_ms=0, transactional=False)
+    net.cluster.produce(CHECKPOINTS, bytes(batch), None)
 
 
 class TestReading:

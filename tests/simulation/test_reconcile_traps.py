@@ -18,7 +18,7 @@ from tests.simulation.broker import Fault, Leaders, Network, Silence
 from tests.simulation.cluster import Cluster, Topic
 from tests.simulation.job import DATA, MemoryStore, Run, advanced, expected, payload, value, visible
 from tests.simulation.partition import Log
-from tests.simulation.play import at_least_once, played
+from tests.simulation.play import at_least_once, open_transaction, played
 
 
 async def died(net: Network, store: MemoryStore, *, committed: int = 4, sent: int = 10) -> None:
@@ -195,18 +195,7 @@ class TestForeign:
             store = MemoryStore()
             await died(net, store)
             cluster = net.cluster
-            producer = cluster.init_producer("others", 60_000)
-            cluster.add_partitions("others", producer, [DATA])
-            batch = pack_records([(None, b"undecided", [])])
-            stamp(
-                batch,
-                producer_id=producer.producer_id,
-                epoch=producer.epoch,
-                sequence=0,
-                timestamp_ms=0,
-                transactional=True,
-            )
-            cluster.produce(DATA, bytes(batch), "others")
+            producer = open_transaction(cluster, "others", DATA, value=b"undecided", timeout_ms=60_000)
             # It is decided only after the successor begins to read.
             asyncio.get_running_loop().call_later(45, lambda: cluster.end_transaction("others", producer, commit=False))
             await at_least_once(net, store, "next").run()
