@@ -213,7 +213,8 @@ def test_spot_takes_two_instances_and_the_third_completes(
     write_rows(file := tmp_path / "orders.csv", ROWS)
     moto.client("s3").upload_file(str(file), target.bucket, "orders.csv")
 
-    first = target.start(CSV2KAFKA_KERNEL="python")  # slow enough to be seen
+    slow = {"CSV2KAFKA_KERNEL": "python", "CSV2KAFKA_CHECKPOINT_ROWS": "500"}  # enough for the watch, each 5 s
+    first = target.start(**slow)
     until_committed(first)
     target.metadata.entries[SPOT] = SPOT_TERMINATE
     assert target.ended() == (75, True, 1)
@@ -221,7 +222,7 @@ def test_spot_takes_two_instances_and_the_third_completes(
     assert said["message"].startswith("stopped because EC2 takes this Spot instance back")
 
     del target.metadata.entries[SPOT]
-    second = target.start(CSV2KAFKA_KERNEL="python")
+    second = target.start(**slow)
     rows = until_committed(second)
     second.stop()
     assert target.ended() == (75, True, 1)
