@@ -17,6 +17,7 @@ import asyncio
 import json
 import re
 import zlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -94,20 +95,18 @@ class _Response:
         return body
 
     async def _bounded(self) -> bytes:
-        body = bytearray()
         try:
             async with asyncio.timeout(self._patience) as patience:
-                while piece := await self._response.content.read(PIECE_BYTES):
-                    body += piece
-                    if len(body) > MOST_BYTES:
-                        raise NoAnswer(f"HTTP {self._response.status} with more than {MOST_BYTES:,} bytes")
+                body = await held(self._response.content.read, MOST_BYTES)
+            if len(body) > MOST_BYTES:
+                raise NoAnswer(f"HTTP {self._response.status} with more than {MOST_BYTES:,} bytes")
         except BaseException as error:
             self._response.close()
             if isinstance(error, TimeoutError) and patience.expired():
                 raise NoAnswer(f"HTTP {self._response.status} that was not over after {self._patience:g} s") from error
             raise
         self._response.release()
-        return bytes(body)
+        return body
 
     def _check_json(self, body: bytes) -> None:
         kind = self._response.content_type
@@ -120,6 +119,14 @@ class _Response:
         said = self._response.headers.get("x-amz-crc32")
         if said is not None and said.strip() != str(zlib.crc32(body)):
             raise NoAnswer(f"HTTP {self._response.status} with a body that its sum (x-amz-crc32) does not fit")
+
+
+async def held(read: Callable[[int], Awaitable[bytes]], most: int) -> bytes:
+    """What ``read`` gives, whole; some more than ``most`` bytes if there is more."""
+    body = bytearray()
+    while len(body) <= most and (piece := await read(PIECE_BYTES)):
+        body += piece
+    return bytes(body)
 
 
 def _is_page(body: bytes) -> bool:

@@ -10,12 +10,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from csv2kafka.aws.client import FAILURES, AwsClient, code_of, explained, not_aws
+from csv2kafka.aws.http import held
 from csv2kafka.aws.listing import keys_of, next_page
 from csv2kafka.checkpoints.remote import CONNECT_SECONDS, READ_SECONDS
 from csv2kafka.errors import ConfigError, Csv2KafkaError, StateContradiction
 
 LARGEST_BYTES = 256 << 20  # a manifest of a million objects is smaller; an endless body is not to fill the memory
-PIECE_BYTES = 1 << 20
 NOT_DONE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"})
 ABSENT = frozenset({"NoSuchKey"})  # a 404 without S3's word for it may be a proxy's, and a checkpoint be there
 REFUSED = frozenset({"AccessDenied", "403"})
@@ -45,9 +45,7 @@ class Bucket:
             raise explained(error, doing=f"reading {where}", action="s3:GetObject", resource=where) from error
         try:
             async with asyncio.timeout(READ_SECONDS), answer["Body"] as stream:
-                etag, body = self._etag(answer), bytearray()
-                while len(body) <= LARGEST_BYTES and (piece := await stream.read(PIECE_BYTES)):
-                    body += piece
+                etag, body = self._etag(answer), await held(stream.read, LARGEST_BYTES)
         except FAILURES as error:
             raise explained(error, doing=f"reading {self.url(key)}") from error
         if len(body) > LARGEST_BYTES:
@@ -55,7 +53,7 @@ class Bucket:
                 f"{self.url(key)}: it has more than {LARGEST_BYTES:,} bytes, and is none of a checkpoint store",
                 hint="see what wrote it, or give another prefix",
             )
-        return bytes(body), etag
+        return body, etag
 
     async def put_over(self, key: str, body: bytes, etag: str | None) -> str | None:
         """The ETag of what was written over ``etag`` (None: where nothing stood); None if that does not stand there."""

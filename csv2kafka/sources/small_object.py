@@ -7,13 +7,13 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from csv2kafka.aws.client import FAILURES, AwsClient
+from csv2kafka.aws.http import held
 from csv2kafka.errors import ConfigError, Doubt, Unreachable
 from csv2kafka.sources.s3_errors import client_for, told
 from csv2kafka.sources.s3_settings import s3_settings
 from csv2kafka.sources.s3_urls import S3Url, parse
 
 MOST_BYTES = 8 << 20  # the options of 10,000 children, the most that an array job has, are 2 or 3 MiB
-PIECE_BYTES = 64 << 10
 PATIENCE_SECONDS = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
@@ -64,15 +64,13 @@ async def _whole(client: AwsClient, url: S3Url) -> bytes:
     try:
         opened = await client.raw()
         answer = await opened.get_object(Bucket=url.bucket, Key=url.key)
-        content = bytearray()
         async with answer["Body"] as body:
             size = answer.get("ContentLength", 0)
             if size > MOST_BYTES:
                 raise ConfigError(f"{url}: expected at most {MOST_BYTES:,} bytes of configuration, found {size:,}")
-            while len(content) <= MOST_BYTES and (piece := await body.read(PIECE_BYTES)):
-                content += piece
+            content = await held(body.read, MOST_BYTES)
     except FAILURES as error:
         raise told(error, url, "s3:GetObject", doing) from error
     if len(content) > MOST_BYTES:
         raise ConfigError(f"{url}: expected at most {MOST_BYTES:,} bytes of configuration, found more")
-    return bytes(content)
+    return content
