@@ -44,6 +44,8 @@ def stream(blocks: Sequence[Block]) -> bytes:
 
 def encodable(text: str, encoding: str) -> tuple[str, bytes]:
     """The part of the text that the encoding has, and its bytes."""
+    if encoding.startswith("iso2022"):  # its shifts: Python writes them into text as they are, and reads them as shifts
+        text = text.translate(dict.fromkeys(b"\x0e\x0f\x1b"))
     data = text.encode(encoding, "ignore")
     return data.decode(encoding), data
 
