@@ -42,6 +42,8 @@ async def test_a_run_that_stops_within_a_transaction_leaves_nothing_of_it(bootst
     done = await second.run()
     assert await values(bootstrap_servers, topic) == expected(50)
     assert done.sink.first_offset == 0
+    everything = await asyncio.to_thread(read_partition, bootstrap_servers, topic, isolation="read_uncommitted")
+    assert [row.value for row in everything] == [*expected(20), *expected(50)[10:]]
 
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])

@@ -143,6 +143,15 @@ def test_a_refused_dead_letter_does_not_hold_the_run_up_for_good() -> None:
     played(test)()
 
 
+def test_nothing_of_it_needs_transactions() -> None:
+    async def test(net: Network) -> None:
+        await at_least_once(net, MemoryStore()).run()
+        assert net.cluster.transactions == {}
+        assert list(net.cluster.topics) == [DATA.topic, DEAD_LETTERS.topic, EVENTS.topic]
+
+    played(test)()
+
+
 def test_completion_follows_the_rows() -> None:
     async def test(net: Network) -> None:
         run = at_least_once(net, MemoryStore(), options={"completion_topic": EVENTS.topic})

@@ -1,4 +1,4 @@
-"""docs/guarantees.md: each test that it names is there, and each row of its tables names one."""
+"""docs/guarantees.md: each test that it names is there, and each sentence and each row of its tables names one."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ def test_each_trap_names_a_test() -> None:
     traps = [row for row in rows if not row.startswith(("| what happens", "|---"))]
     assert len(traps) > 25
     assert [row for row in traps if not LINK.search(row)] == []
+
+
+def test_each_sentence_names_a_test() -> None:
+    """What is promised and asked; not how it is tried, which is about the tests themselves."""
+    promised = PAGE.partition("## The traps")[0]
+    asked = PAGE.partition("## What you must do")[2].partition("\nSources:")[0]
+    prose = [line for line in f"{promised}\n{asked}".splitlines() if line[:1] != "#"]
+    paragraphs = re.split(r"\n\s*\n|\n(?=- |\d\. )", "\n".join(prose))
+    sentences = [each for paragraph in paragraphs for each in sentences_of(paragraph)]
+    assert len(sentences) > 40
+    assert [each for each in sentences if not LINK.search(each)] == []
+
+
+def sentences_of(paragraph: str) -> list[str]:
+    """Without what is no sentence: a heading of a list or of an item."""
+    text = re.sub(r"^(- |\d\. )(\*\*[^*]*\*\* ?)?", "", " ".join(paragraph.split()))
+    return [each for each in re.split(r"(?<=[.!?])\s+(?=[A-Z`*])", text) if each and not each.endswith(":")]
