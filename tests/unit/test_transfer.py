@@ -64,6 +64,13 @@ class TestCommits:
         assert sum(steps) == ROWS
 
     @pytest.mark.usefixtures("small_chunks")
+    async def test_do_not_come_before_so_many_rows_that_fit(self) -> None:
+        await (first := Place(source_of(TEXT))).run()
+        of_one, of_two = [event.rows for event in first.told(Progressed)][:2]
+        await (second := Place(source_of(TEXT))).run(checkpoint_rows=of_two)
+        assert of_one < of_two == self.rows_at_commits(second)[0]
+
+    @pytest.mark.usefixtures("small_chunks")
     def test_come_after_the_interval(self) -> None:
         """Blocks of 100 bytes, one a second: a commit every five."""
         source = source_of(TEXT, block_bytes=100)
