@@ -20,11 +20,14 @@ from typing import Any, Protocol
 import aiohttp
 from attrs import define, field, frozen
 
+from csv2kafka.aws.http import held
+
 POLL_SECONDS = 5.0  # as AWS recommends
 ANSWER_SECONDS = 2.0
 PROBE_SECONDS = 1.0
 TOKEN_SECONDS = 6 * 3600  # the longest that IMDS gives
 RENEWED_AT = 0.9  # of a token's life
+MOST_BYTES = 256 << 10  # of an answer: a task's is a few KiB
 
 ECS_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 # botocore's own variables for the same service.
@@ -129,7 +132,7 @@ class _Instance:
         try:
             async with self._session.put(f"{self._endpoint}/latest/api/token", headers=headers) as answer:
                 answer.raise_for_status()
-                self._token = await answer.text()
+                self._token = await _text(answer)
                 lives = float(answer.headers.get(TOKEN_TTL, TOKEN_SECONDS))
         except TimeoutError:
             # Packets from further away than the limit are dropped in silence.
@@ -153,7 +156,7 @@ class _Instance:
     async def _asked(self, path: str) -> tuple[int, str]:
         url = f"{self._endpoint}/latest/meta-data/{path}"
         async with self._session.get(url, headers={TOKEN: self._token}) as answer:
-            return answer.status, (await answer.text()).strip()
+            return answer.status, (await _text(answer)).strip()
 
 
 @frozen(eq=False)
@@ -166,13 +169,24 @@ class _Task:
     async def look(self) -> str | None:
         async with self._session.get(f"{self._uri.rstrip('/')}/task") as answer:
             answer.raise_for_status()
-            said = _object(await answer.text())
+            said = _object(await _text(answer))
         return "ECS stops this task" if said.get("DesiredStatus") == "STOPPED" else None
+
+
+async def _text(answer: aiohttp.ClientResponse) -> str:
+    """The whole of it; ValueError if it is longer than any, or no text."""
+    body = await held(answer.content.read, MOST_BYTES)
+    if len(body) > MOST_BYTES:
+        raise ValueError(f"{answer.url} answers with more than {MOST_BYTES:,} bytes")
+    return body.decode()
 
 
 def _object(text: str) -> Mapping[str, Any]:
     """A JSON object; ValueError for anything else, which is nobody's notice."""
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"expected a JSON object, found {text[:100]!r}") from None
     if not isinstance(found, dict):
         raise ValueError(f"expected a JSON object, found {text[:100]!r}")
     return found

@@ -117,7 +117,11 @@ async def test_what_fails_is_told_once_and_asked_again(
     assert "the run goes on" in caplog.text
 
 
-@pytest.mark.parametrize("text", ["", "<html>", "[]", '"terminate"'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "<html>", "[]", '"terminate"', "[" * 100_000, f"{{{' ' * notices.MOST_BYTES}}}"],
+    ids=lambda text: text[:9],
+)
 async def test_what_is_no_notice_stops_nothing(text: str, ec2: Imds, caplog: pytest.LogCaptureFixture) -> None:
     ec2.entries[SPOT] = text
     watch = asyncio.create_task(watched("ec2", **{ENDPOINT: ec2.url}))
