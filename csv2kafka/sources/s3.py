@@ -39,6 +39,7 @@ from csv2kafka.sources.s3_settings import not_one, s3_settings
 from csv2kafka.sources.s3_urls import S3Url, named_by, parse
 
 PINNED_AT_ONCE = 16
+MOST_OBJECTS = 1_000_000  # of one URL; each is asked for, and stands in the job's list, which has a bound of its own
 NAMELESS = "it gives an object no ETag, or no length"
 _FIRST_BYTE = re.compile(r"bytes 0-0/([0-9]{1,18})")
 
@@ -154,16 +155,21 @@ class S3Source:
             return [url]
         if not url.is_prefix and (not url.is_glob or await self._is_there(url)):
             return [url]
-        keys: list[str] = []
+        found: list[str] = []
         more: dict[str, str] = {} if url.is_glob else {"Delimiter": "/"}
         while True:
             page = await self._ask("list_objects_v2", url, "s3:ListBucket", Prefix=url.fixed, **more)
-            keys.extend(keys_of(page, f"SOURCE {str(url)!r}"))
+            found.extend(named_by(url, keys_of(page, f"SOURCE {str(url)!r}")))
+            if len(found) > MOST_OBJECTS:
+                raise ConfigError(
+                    f"SOURCE {str(url)!r}: names more than {MOST_OBJECTS:,} objects",
+                    hint="name fewer of them at a time: a longer prefix, or a narrower pattern",
+                )
             if not page.get("IsTruncated"):
                 break
             more["ContinuationToken"] = next_page(page, more, f"SOURCE {str(url)!r}")
-        if found := named_by(url, keys):
-            return [S3Url(url.bucket, key) for key in found]
+        if found:
+            return [S3Url(url.bucket, key) for key in named_by(url, found)]  # in natural order, over all pages
         if url.is_glob:
             raise ConfigError(f"SOURCE {str(url)!r}: no key matches")
         below = bool(page.get("CommonPrefixes"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 from attrs import frozen
 
@@ -73,44 +74,32 @@ def named_by(url: S3Url, keys: Iterable[str]) -> list[str]:
     that end with a slash) are none of either.
     """
     if url.is_glob:
-        pattern = re.compile(_glob(url.key), re.DOTALL)
-        found = [key for key in keys if pattern.fullmatch(key)]
+        pattern = url.key.split("/")
+        found = [key for key in keys if _is_named(pattern, key.split("/"))]
     else:
         names = ((key, key.removeprefix(url.key)) for key in keys if key.startswith(url.key))
         found = [key for key, name in names if name and "/" not in name and not name.startswith((".", "_"))]
     return _in_order(key for key in found if not key.endswith("/"))
 
 
-def _glob(pattern: str) -> str:
-    """A regular expression for the keys that a glob matches."""
-    parts = pattern.split("/")
-    last = len(parts) - 1
-    found = []
-    for number, part in enumerate(parts):
-        if part == "**":
-            found.append(r"(?:(?!\.)[^/]+/)*" if number < last else r"(?:(?!\.)[^/]+/)*(?!\.)[^/]+")
-        else:
-            found.append(_segment(part) + ("/" if number < last else ""))
-    return "".join(found)
+def _is_named(pattern: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a glob matches a key, both split at their slashes."""
+    if not pattern:
+        return not names
+    first, *rest = pattern
+    if first != "**":
+        return bool(names) and _fits(first, names[0]) and _is_named(rest, names[1:])
+    if not rest:
+        return bool(names) and all(_is_shown(name) for name in names)
+    return _is_named(rest, names) or (bool(names) and _is_shown(names[0]) and _is_named(pattern, names[1:]))
 
 
-def _segment(part: str) -> str:
-    """The same between two slashes."""
-    found = "" if part.startswith(".") or not _MAGIC.search(part) else r"(?!\.)"
-    at = 0
-    while at < len(part):
-        letter, at = part[at], at + 1
-        if letter == "*":
-            found += "[^/]*"
-        elif letter == "?":
-            found += "[^/]"
-        elif letter == "[" and (end := part.find("]", at + 1 + part.startswith("!", at))) > 0:
-            inside = re.sub(r"([\\\[&~|^])", r"\\\1", part[at + part.startswith("!", at) : end])
-            found += f"(?!/)[{'^' if part.startswith('!', at) else ''}{inside}]"
-            at = end + 1
-        else:
-            found += re.escape(letter)
-    return found
+def _fits(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
+
+
+def _is_shown(name: str) -> bool:
+    return name != "" and not name.startswith(".")
 
 
 def _in_order(keys: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from csv2kafka.errors import ConfigError, Doubt, NotAuthorized, NotReachable, SourceChanged, StateContradiction
 from csv2kafka.model import SourceObject
-from csv2kafka.sources import ranges
+from csv2kafka.sources import ranges, s3
 from csv2kafka.sources.s3 import S3Source
 from csv2kafka.sources.s3_errors import ELSEWHERE
 from csv2kafka.testing import SourceConformance
@@ -186,13 +186,27 @@ class TestFinding:
         source = bench.source(key)
         assert await content(source, await bench.pinned(source)) == b"a,b\n1,2\n"
 
-    async def test_listings_of_several_pages(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        bench.put(*(f"in/{number}.csv" for number in range(5)))
-        source = bench.source("in/")
+    async def pages_of_two(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, *names: str) -> S3Source:
+        source = bench.source(*names)
         client = await source._client.raw()
         real = client.list_objects_v2
         monkeypatch.setattr(client, "list_objects_v2", lambda **asked: real(MaxKeys=2, **asked))
-        assert [obj.uri[-5:] async for obj in source.objects()] == [f"{number}.csv" for number in range(5)]
+        return source
+
+    async def test_listings_of_several_pages(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench.put(*(f"in/{number}.csv" for number in range(12)))
+        source = await self.pages_of_two(bench, monkeypatch, "in/")
+        found = [obj.uri.rpartition("/")[2] async for obj in source.objects()]
+        assert found == [f"{number}.csv" for number in range(12)]
+
+    async def test_more_than_a_job_can_have(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(s3, "MOST_OBJECTS", 4)
+        bench.put(*(f"in/{number}.csv" for number in range(5)), *(f"in/{number}.tsv" for number in range(4)))
+        source = await self.pages_of_two(bench, monkeypatch, "in/*.tsv")
+        assert len([obj async for obj in source.objects()]) == 4
+        source = await self.pages_of_two(bench, monkeypatch, "in/*.csv")
+        with pytest.raises(ConfigError, match="names more than 4 objects"):
+            _ = [obj async for obj in source.objects()]
 
     async def test_all_that_is_wrong_is_told_at_once(self, bench: Bench) -> None:
         bench.put("a.csv", "deep/down/b.csv")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fnmatch
 import glob
 import re
 from contextlib import nullcontext
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csv2kafka.errors import ConfigError
@@ -22,6 +21,18 @@ from csv2kafka.sources.s3_settings import OPTIONS, s3_settings
 from csv2kafka.sources.s3_urls import S3Url, named_by, parse
 
 KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of many files, three deep, some of them hidden."""
+    root = tmp_path_factory.mktemp("tree")
+    for folder in ("", "a", "b", ".a", "a/b", "a/.b", "b/a"):
+        (root / folder).mkdir(exist_ok=True)
+        for name in (first + second for first in "x.-^!]\\" for second in ("", "x", "y", "-", "]", "yx")):
+            if name != ".":
+                (root / folder / name).touch()
+    return root
 
 
 class TestUrls:
@@ -87,15 +98,20 @@ class TestNames:
     def test_a_glob(self, pattern: str, found: list[str]) -> None:
         assert sorted(named_by(S3Url("b", pattern), self.KEYS)) == sorted(found)
 
-    @given(st.text("ab.*?[]!-^\\/", min_size=1, max_size=8))
-    def test_a_glob_matches_as_pythons(self, pattern: str) -> None:
-        """Keys without slashes, held against ``glob`` in a directory that has them all."""
-        pattern = pattern.replace("/", "")
-        if not glob.has_magic(pattern) or "**" in pattern:
+    @given(
+        st.lists(st.sampled_from([*"xyab.*?[]!-^\\/", "*/", "**/", "[!x", "a/"]), min_size=1, max_size=9).map("".join)
+    )
+    @example("[?-.]")
+    @example("**/x")
+    @example("**/*/**")
+    def test_a_glob_matches_as_pythons(self, tree: Path, pattern: str) -> None:
+        """But for what keys do not have: folders, and names between two slashes that are empty, ``.`` or ``..``."""
+        if not glob.has_magic(pattern) or {"", ".", ".."} & {*pattern.split("/")}:
             return
-        names = [first + second for first in "ab.-^!]\\" for second in ("", "a", "b", ".", "-", "]", "ba")]
-        expected = [n for n in names if fnmatch.fnmatchcase(n, pattern) and (n[0] != "." or pattern[0] == ".")]
-        assert sorted(named_by(S3Url("b", pattern), names)) == sorted(set(expected))
+        files = [str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file()]
+        found = glob.glob(pattern, root_dir=tree, recursive=True)  # noqa: PTH207 (the one it is held against)
+        expected = {name for name in found if (tree / name).is_file()}
+        assert sorted(named_by(S3Url("b", pattern), files)) == sorted(expected)
 
     def test_what_all_keys_begin_with(self) -> None:
         url = S3Url("b", "in/2024-*/part-?.csv")
