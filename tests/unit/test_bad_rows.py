@@ -6,8 +6,8 @@ import pytest
 
 from csv2kafka.chunk_size import ChunkSize
 from csv2kafka.errors import BadRow
-from csv2kafka.model import DeadLetter, Dialect
-from csv2kafka.testing import Crash, FakeSource, MemorySink
+from csv2kafka.model import Committed, DeadLetter, Dialect
+from csv2kafka.testing import Crash, FakeSource, MemorySink, run_virtual
 from tests.pipelines import URI, Place, source_of
 
 
@@ -49,6 +49,16 @@ class TestBadRows:
         assert (report.checkpoint.counts.rows, report.checkpoint.counts.bad_rows) == (3, 3)
         assert report.checkpoint.position.rows == 6
         assert places(place.sink.dead_letters) == (REFUSED if policy == "dead-letter" else [])
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_the_interval_counts_from_the_first_dead_letter(self) -> None:
+        """A transaction has begun with it, however long it takes."""
+        place = Place(source_of(b"id,name\n" + b"1\n" * 60 + b"2,two\n" * 60))
+        place.sink.faults.plan("write", nth=1, seconds=5.0)
+        run_virtual(place.run(on_bad_row="dead-letter", checkpoint_interval=4.0))
+        first = place.told(Committed)[0].checkpoint
+        assert first.counts.rows == 0
+        assert 0 < first.counts.bad_rows < 60
 
     @pytest.mark.parametrize("policy", ["skip", "dead-letter"])
     async def test_a_run_that_stopped_goes_on_under_others(self, policy: str) -> None:

@@ -390,6 +390,12 @@ class TestPositions:
             ("dead-letter", 6),
         ]
 
+    async def test_the_hash_does_not_depend_on_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = await Place(source_of(TEXT)).run()
+        monkeypatch.setattr(ChunkSize, "bytes", lambda *_: 100)
+        of_many = await Place(source_of(TEXT)).run()
+        assert of_many.checkpoint.content_hash == whole.checkpoint.content_hash
+
     async def test_the_hash_does_not_depend_on_commits_or_crashes(self) -> None:
         plain = await Place(source_of(TEXT)).run()
         place = Place(source_of(TEXT))

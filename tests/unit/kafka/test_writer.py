@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
-from csv2kafka.kafka.port import Broker, Producer, TopicPartition
-from csv2kafka.kafka.writer import ProducerState, Writer
+import pytest
+
+from csv2kafka.kafka.port import Broker, NothingDone, Producer, TopicPartition
+from csv2kafka.kafka.writer import LONGEST_REPEAT_PAUSE, REPEAT_SECONDS, ProducerState, Writer, repeated
 from csv2kafka.kernel import pack_records, unpack_batch
+from csv2kafka.testing import run_virtual
 from tests.record_batches import timestamps
 
 TARGET = TopicPartition("rows", 0)
@@ -36,3 +40,16 @@ async def test_a_batch_has_the_time_of_its_sending_in_milliseconds_and_the_next_
     assert [int.from_bytes(batch[53:57], "big") for batch in broker.taken] == [2**31 - 2, 1]
     assert state.sequences == {TARGET: 2}
     assert len(unpack_batch(broker.taken[0]).records) == 3
+
+
+def test_what_is_asked_again_is_not_asked_behind_its_bound() -> None:
+    asked: list[float] = []
+
+    async def request() -> None:
+        asked.append(asyncio.get_running_loop().time())
+        raise NothingDone("a coordinator that loads", code=14, name="COORDINATOR_LOAD_IN_PROGRESS")
+
+    with pytest.raises(NothingDone):
+        run_virtual(repeated(request))
+    assert REPEAT_SECONDS - LONGEST_REPEAT_PAUSE < asked[-1] - asked[0] <= REPEAT_SECONDS
+    assert len(asked) > REPEAT_SECONDS / LONGEST_REPEAT_PAUSE
