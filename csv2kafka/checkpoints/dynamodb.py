@@ -28,6 +28,7 @@ from csv2kafka.checkpoints.dynamodb_item import (
     as_written,
     check_size,
     holder_of,
+    job_of,
     key_of,
     packed,
     size_of,
@@ -111,7 +112,7 @@ class DynamoDBStore(RemoteStore[_Held]):
         value = (await self._item(job, ("checkpoint",))).get("checkpoint")
         with as_written(self._where(job)):
             blob = unpacked(value)
-        return None if blob is None else checkpoint_from_json(blob, where=self._where(job))
+        return None if blob is None else checkpoint_from_json(blob, job=job, where=self._where(job))
 
     async def load_manifest(self, job: str) -> Manifest | None:
         value = (await self._item(job, ("manifest",))).get("manifest")
@@ -283,11 +284,12 @@ class DynamoDBStore(RemoteStore[_Held]):
         return await self._requests.get(key_of(job), names)
 
     def _status(self, item: Item) -> JobStatus:
-        where = self._where(str(item[KEY].get("S")))
+        job = job_of(str(item[KEY].get("S")))
+        where = self._where(job)
         with as_written(where):
             owner = item["owner"]["S"] if "owner" in item else None
             return JobStatus(
-                checkpoint=checkpoint_from_json(unpacked(item["checkpoint"]) or b"", where=where),
+                checkpoint=checkpoint_from_json(unpacked(item["checkpoint"]) or b"", job=job, where=where),
                 owner=owner,
                 lease_epoch=int(item["epoch"]["N"]),
                 heartbeat=datetime.fromisoformat(item["heartbeat"]["S"]) if owner is not None else None,

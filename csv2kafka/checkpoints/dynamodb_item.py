@@ -55,6 +55,11 @@ def key_of(job: str) -> str:
     return key
 
 
+def job_of(key: str) -> str:
+    """The job that ``key_of`` gives the key of."""
+    return key[1:] if key.startswith("::") else key
+
+
 def wrong_key(place: str, found: str) -> ConfigError:
     return ConfigError(
         f"{place} is not a checkpoint table: expected the partition key {KEY!r} (S) and no sort key: {found}",

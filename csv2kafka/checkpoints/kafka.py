@@ -85,9 +85,10 @@ class KafkaStore:
             records = await checkpoint_topic.all_records(broker, self._topic)
         found = []
         for key, record in records.items():
-            if checkpoint_topic.job_of(key, "checkpoint") is not None and record.value is not None:
+            job = checkpoint_topic.job_of(key, "checkpoint")
+            if job is not None and record.value is not None:
                 where = f"{self._topic} {key.decode()}"
-                found.append(checkpoint_from_json(record.value, where=where))
+                found.append(checkpoint_from_json(record.value, job=job, where=where))
         for checkpoint in sorted(found, key=lambda checkpoint: checkpoint.job):
             yield JobStatus(checkpoint=checkpoint)
 

@@ -134,7 +134,7 @@ class S3Store(RemoteStore[_Held]):
                 reads = [group.create_task(self._bucket.get(key)) for key in keys[start : start + LISTED_AT_ONCE]]
             for key, read in zip(keys[start:], reads, strict=False):
                 body, _ = read.result()
-                status = None if body is None else self._status(_parsed(body, self._bucket.url(key)))
+                status = None if body is None else self._status(self._document(body, key))
                 found += [] if status is None else [status]
         for status in sorted(found, key=lambda status: status.checkpoint.job):
             yield status
@@ -290,7 +290,18 @@ class S3Store(RemoteStore[_Held]):
     async def _read(self, job: str) -> tuple[_Document | None, str | None]:
         key = self._key(job)
         body, etag = await self._bucket.get(key)
-        return (None if body is None else _parsed(body, self._bucket.url(key))), etag
+        return (None if body is None else self._document(body, key)), etag
+
+    def _document(self, body: bytes, key: str) -> _Document:
+        """What stands under the key. StateContradiction if it is none, or another job's."""
+        url = self._bucket.url(key)
+        document = _parsed(body, url)
+        if self._key(document.job) != key:
+            raise StateContradiction(
+                f"{url}: is of job {document.job!r}, whose key is {self._key(document.job)}",
+                hint="see what has copied it there; another --job name begins at row 0, behind what stands there",
+            )
+        return document
 
     def _status(self, document: _Document) -> JobStatus | None:
         checkpoint = self._checkpoint(document)
@@ -307,7 +318,7 @@ class S3Store(RemoteStore[_Held]):
     def _checkpoint(self, document: _Document) -> Checkpoint | None:
         if document.checkpoint is None:
             return None
-        return checkpoint_from_json(json.dumps(document.checkpoint), where=self._where(document.job))
+        return checkpoint_from_json(json.dumps(document.checkpoint), job=document.job, where=self._where(document.job))
 
     @property
     def _id_key(self) -> str:

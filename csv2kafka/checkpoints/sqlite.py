@@ -110,7 +110,7 @@ class SQLiteStore:
 
     async def load(self, job: str) -> Checkpoint | None:
         row = await self._read(_select, "SELECT checkpoint FROM jobs WHERE job = ?", job)
-        return checkpoint_from_json(row[0][0], where=self._where(job)) if row else None
+        return checkpoint_from_json(row[0][0], job=job, where=self._where(job)) if row else None
 
     async def load_manifest(self, job: str) -> Manifest | None:
         row = await self._read(_select, "SELECT manifest FROM jobs WHERE job = ? AND manifest IS NOT NULL", job)
@@ -151,7 +151,7 @@ class SQLiteStore:
         started: str,
     ) -> JobStatus:
         return JobStatus(
-            checkpoint=checkpoint_from_json(checkpoint, where=self._where(job)),
+            checkpoint=checkpoint_from_json(checkpoint, job=job, where=self._where(job)),
             owner=owner,
             lease_epoch=epoch,
             heartbeat=datetime.fromisoformat(heartbeat) if owner is not None else None,

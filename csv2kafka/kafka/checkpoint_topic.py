@@ -137,7 +137,7 @@ async def last_checkpoint(
     """The job's last committed checkpoint before the offset."""
     key = _key("checkpoint", job)
     value = (await last_values(broker, target, [key], before=before, patience=patience)).get(key)
-    return None if value is None else checkpoint_from_json(value, where=f"{target} {key.decode()}")
+    return None if value is None else checkpoint_from_json(value, job=job, where=f"{target} {key.decode()}")
 
 
 async def last_manifest(broker: Broker, target: TopicPartition, job: str, *, before: int) -> Manifest | None:

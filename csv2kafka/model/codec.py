@@ -36,10 +36,10 @@ def to_json(value: Checkpoint | Manifest) -> bytes:
     return text
 
 
-def checkpoint_from_json(data: bytes | str, *, where: str) -> Checkpoint:
-    """The checkpoint that ``to_json`` wrote. ``where`` names its place for the error.
+def checkpoint_from_json(data: bytes | str, *, job: str, where: str) -> Checkpoint:
+    """The checkpoint of ``job`` that ``to_json`` wrote. ``where`` names its place for the error.
 
-    Raises StateContradiction if it is not one, or of a format this version does not know.
+    Raises StateContradiction if it is not one, another job's, or of a format this version does not know.
     """
     raw = _parsed(data, "checkpoint", where)
     if raw.get("format") != FORMAT_VERSION:
@@ -58,6 +58,11 @@ def checkpoint_from_json(data: bytes | str, *, where: str) -> Checkpoint:
             f"{where}: the checkpoint is damaged: expected the sum {said!r} over it, found {found!r}",
             hint="see to the store's disk, and restore it from a copy; another --job name begins at row 0, behind what "
             "stands there",
+        )
+    if checkpoint.job != job:
+        raise StateContradiction(
+            f"{where}: expected the checkpoint of job {job!r}, found that of job {checkpoint.job!r}",
+            hint="see what has copied it there; another --job name begins at row 0, behind what stands there",
         )
     if wrong := list(_impossible(checkpoint)):
         raise StateContradiction(

@@ -133,7 +133,7 @@ class _Session:
         for statement in filter(str.strip, SCHEMA.split(";")):
             db.execute(statement)
         row = db.execute("SELECT epoch, checkpoint, manifest FROM job WHERE name = ?", (job.name,)).fetchone()
-        found = checkpoint_from_json(row[1], where=str(self._path)) if row else None
+        found = checkpoint_from_json(row[1], job=job.name, where=str(self._path)) if row else None
         if found is not None and not job.restart:
             job.check(found, manifest_from_json(row[2], where=str(self._path)))  # before anything is changed
         if found is None or job.restart:

@@ -380,6 +380,17 @@ async def test_what_is_no_object_of_ours_is_not_written_over(aws: Aws, bucket: s
                 await call
 
 
+async def test_another_jobs_object_is_not_taken_for_ones_own(aws: Aws, bucket: str) -> None:
+    async with opened(bucket) as store:
+        async with leased(store) as lease:
+            await store.save(lease, CHECKPOINT)
+        copy = {"Bucket": bucket, "Key": KEY}
+        aws.client("s3").copy_object(Bucket=bucket, Key=KEY.replace("orders", "renamed"), CopySource=copy)
+        for call in (store.load("renamed"), store.lease("renamed", "run-b").__aenter__(), anext(store.jobs())):
+            with pytest.raises(StateContradiction, match=r"/renamed\.json: is of job 'orders'"):
+                await call
+
+
 async def test_a_missing_bucket_is_named(aws: Aws) -> None:
     async with opened("no-such-bucket") as store:
         with pytest.raises(ConfigError, match="s3://no-such-bucket: there is no such bucket"):

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from csv2kafka.checkpoints import dynamodb, s3
 from csv2kafka.checkpoints.dynamodb_item import as_written, holder_of, packed, unpacked
@@ -59,15 +59,18 @@ TARGET = TopicPartition("checkpoints", 0)
 def try_json(seed: int) -> str:
     """A checkpoint's own bytes, in Kafka's record (whose CRC is made to fit) or as they are."""
     draw = random.Random(seed)
-    kind = draw.randrange(4)
+    kind = draw.randrange(5)
     try:
+        if kind == 4:
+            found = checkpoint_from_json(to_json(evolve(POINT, job="others")), job=POINT.job, where="here")
+            raise AssertionError(found)
         if kind == 0:
-            found = checkpoint_from_json(spoiled(draw, to_json(POINT)), where="here")
+            found = checkpoint_from_json(spoiled(draw, to_json(POINT)), job=POINT.job, where="here")
             assert found == POINT, found
         elif kind == 1:
             (batch,) = split(spoiled(draw, bytes(checkpoint_record(POINT))), TARGET)
             for record in records_of(batch):
-                found = checkpoint_from_json(record.value or b"", where="here")
+                found = checkpoint_from_json(record.value or b"", job=POINT.job, where="here")
                 assert found == POINT, found
         elif kind == 2:
             Claim.from_json(spoiled(draw, CLAIM.to_json()), where="here")
@@ -96,7 +99,7 @@ def try_stores(seed: int) -> str:
             found = s3._parsed(spoiled(draw, body), "here")
             s3._holder(found)
             if found.checkpoint is not None:
-                point = checkpoint_from_json(json.dumps(found.checkpoint), where="here")
+                point = checkpoint_from_json(json.dumps(found.checkpoint), job=POINT.job, where="here")
                 assert point == POINT or "sum" not in found.checkpoint, point
         else:
             text = to_json(POINT)
@@ -108,7 +111,7 @@ def try_stores(seed: int) -> str:
                 holder_of(item)
                 value = unpacked(item.get("checkpoint"))
             if value is not None:
-                assert checkpoint_from_json(value, where="here") == POINT
+                assert checkpoint_from_json(value, job=POINT.job, where="here") == POINT
             if {"job", "checkpoint"} <= item.keys():  # others are not asked for
                 dynamodb.DynamoDBStore("table")._status(item)
     except StateContradiction:
@@ -230,6 +233,17 @@ def other(draw: random.Random, file: Path) -> None:
         file.symlink_to(file.name)
 
 
+def another_jobs(draw: random.Random, file: Path) -> None:
+    """A checkpoint that is whole, and of another job."""
+    with closing(sqlite3.connect(file)) as db:
+        ((text,),) = db.execute("SELECT checkpoint FROM jobs")
+        point = checkpoint_from_json(text, job="j", where="here")
+        db.execute(
+            "UPDATE jobs SET checkpoint = ?", (to_json(evolve(point, job=draw.choice(["i", "", "J"]))).decode(),)
+        )
+        db.commit()
+
+
 def columns(draw: random.Random, file: Path) -> None:
     """Its columns hold what no run has written."""
     values: list[Any] = [None, "", "x", -1, 2**62, b"\xff", 1.5, "[" * 3000, '{"format":1}', "2026", '{"format":2}']
@@ -245,4 +259,4 @@ def columns(draw: random.Random, file: Path) -> None:
 
 
 Harm = Callable[[random.Random, Path], None]
-HARMS: tuple[Harm, ...] = (flip, flip, flip_checkpoint, flip_checkpoint, cut, empty, other, columns)
+HARMS: tuple[Harm, ...] = (flip, flip, flip_checkpoint, flip_checkpoint, cut, empty, other, another_jobs, columns)

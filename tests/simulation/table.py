@@ -49,7 +49,7 @@ class Table:
 
     def checkpoint(self, job: str) -> Checkpoint | None:
         blob = unpacked(self.items.get(job, {}).get("checkpoint"))
-        return None if blob is None else checkpoint_from_json(blob, where="table")
+        return None if blob is None else checkpoint_from_json(blob, job=job, where="table")
 
     def update(
         self, key: str, condition: str, changes: Item, remove: Collection[str], given: Item

@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 
 from csv2kafka.checkpoints import dynamodb_table
 from csv2kafka.checkpoints.dynamodb import DynamoDBStore
-from csv2kafka.checkpoints.dynamodb_item import MAX_ITEM_BYTES, Value, check_size, key_of, packed, unpacked
-from csv2kafka.errors import ConfigError, Unreachable
+from csv2kafka.checkpoints.dynamodb_item import MAX_ITEM_BYTES, Value, check_size, job_of, key_of, packed, unpacked
+from csv2kafka.errors import ConfigError, StateContradiction, Unreachable
+from csv2kafka.model import Checkpoint, to_json
 from csv2kafka.testing import run_virtual
 
 ARN = "arn:aws:dynamodb:eu-central-1:123456789012:table/jobs"
@@ -55,6 +56,18 @@ def test_each_job_has_a_key_of_its_own_and_none_the_stores() -> None:
     keys = [key_of(job) for job in jobs]
     assert len(set(keys)) == len(jobs)
     assert ":store" not in keys
+    assert [job_of(key) for key in keys] == jobs
+
+
+@pytest.mark.parametrize("key", ["renamed", "::renamed"])
+def test_another_jobs_checkpoint_is_refused(key: str) -> None:
+    item = {
+        "job": {"S": key},
+        "epoch": {"N": "1"},
+        "checkpoint": {"S": to_json(Checkpoint(job="orders", run_id="r")).decode()},
+    }
+    with pytest.raises(StateContradiction, match=rf"expected the checkpoint of job '{job_of(key)}', found .* 'orders'"):
+        DynamoDBStore("table")._status(item)
 
 
 @pytest.mark.parametrize("job", ["", "x" * 2049, "ü" * 1025])

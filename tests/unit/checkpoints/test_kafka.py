@@ -7,12 +7,13 @@ import asyncio
 import pytest
 
 from csv2kafka.checkpoints.kafka import KafkaStore
-from csv2kafka.errors import ConfigError
-from csv2kafka.model import Manifest
+from csv2kafka.errors import ConfigError, StateContradiction
+from csv2kafka.kernel import pack_records, stamp
+from csv2kafka.model import Manifest, to_json
 from csv2kafka.protocols import CheckpointStore
 from tests.simulation.broker import Fault, Network
 from tests.simulation.clock import now
-from tests.simulation.job import MemoryStore, Run, advanced, payload
+from tests.simulation.job import CHECKPOINTS, MemoryStore, Run, advanced, payload
 from tests.simulation.play import played
 
 
@@ -82,6 +83,22 @@ def test_a_deleted_job_begins_anew() -> None:
         run = Run(network=net, name="again")
         async with run.session() as session:
             assert session.resume_from.position.rows == 0
+
+    played(test)()
+
+
+def test_another_jobs_checkpoint_is_refused() -> None:
+    async def test(net: Network) -> None:
+        done = await Run(network=net).run()
+        batch = pack_records([(b"checkpoint/renamed", to_json(done), [])])
+        stamp(batch, producer_id=-1, epoch=-1, sequence=-1, timestamp_ms=0, transactional=False)
+        net.cluster.produce(CHECKPOINTS, bytes(batch), None)
+        store = store_on(net)
+        for call in (store.load("renamed"), anext(store.jobs())):
+            with pytest.raises(
+                StateContradiction, match="checkpoint/renamed: expected the checkpoint of job 'renamed'"
+            ):
+                await call
 
     played(test)()
 

@@ -123,6 +123,16 @@ class TestWhoseDatabase:
         with pytest.raises(StateContradiction, match="checkpoint format None"):
             await SQLiteStore(path).load("orders")
 
+    async def test_another_jobs_checkpoint(self, path: Path) -> None:
+        await save(SQLiteStore(path))
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE jobs SET job = 'renamed'")
+            db.commit()
+        store = SQLiteStore(path)
+        for call in (store.load("renamed"), anext(store.jobs())):
+            with pytest.raises(StateContradiction, match="job 'renamed': expected the checkpoint of job 'renamed'"):
+                await call
+
     @pytest.mark.parametrize("what", ["directory", "no directory", "under a file"])
     async def test_no_place_for_one(self, path: Path, what: str) -> None:
         (path.parent / "file").touch()

@@ -47,8 +47,8 @@ FULL = Checkpoint(
 @pytest.mark.parametrize("checkpoint", [FULL, Checkpoint(job="j", run_id="r")], ids=["full", "empty"])
 def test_a_checkpoint_comes_back_as_it_was(checkpoint: Checkpoint) -> None:
     data = to_json(checkpoint)
-    assert checkpoint_from_json(data, where="here") == checkpoint
-    assert to_json(checkpoint_from_json(data.decode(), where="here")) == data
+    assert checkpoint_from_json(data, job=checkpoint.job, where="here") == checkpoint
+    assert to_json(checkpoint_from_json(data.decode(), job=checkpoint.job, where="here")) == data
     assert b"\n" not in data
 
 
@@ -59,7 +59,7 @@ def test_a_manifest_comes_back_as_it_was() -> None:
 
 def test_a_field_that_a_later_version_adds_is_passed_over() -> None:
     later = {**json.loads(to_json(FULL)), "added": 1}
-    assert checkpoint_from_json(summed(later), where="here") == FULL
+    assert checkpoint_from_json(summed(later), job=FULL.job, where="here") == FULL
 
 
 def summed(raw: dict[str, object]) -> bytes:
@@ -71,9 +71,9 @@ def summed(raw: dict[str, object]) -> bytes:
 
 def test_what_an_earlier_version_wrote_has_no_sum() -> None:
     raw = json.loads(to_json(FULL))
-    assert checkpoint_from_json(summed(raw), where="here") == FULL
+    assert checkpoint_from_json(summed(raw), job=FULL.job, where="here") == FULL
     del raw["sum"]
-    assert checkpoint_from_json(json.dumps(raw), where="here") == FULL
+    assert checkpoint_from_json(json.dumps(raw), job=FULL.job, where="here") == FULL
 
 
 def test_each_bit_that_changes_is_seen() -> None:
@@ -85,7 +85,7 @@ def test_each_bit_that_changes_is_seen() -> None:
             changed = bytearray(data)
             changed[at] ^= 1 << bit
             try:
-                assert checkpoint_from_json(bytes(changed), where="here") == FULL
+                assert checkpoint_from_json(bytes(changed), job=FULL.job, where="here") == FULL
             except StateContradiction:
                 refused += 1
     assert refused > 7.5 * len(data)
@@ -95,9 +95,9 @@ def test_what_is_cut_off_or_doubled_is_refused() -> None:
     data = to_json(FULL)
     for size in range(len(data)):
         with pytest.raises(StateContradiction):
-            checkpoint_from_json(data[:size], where="here")
+            checkpoint_from_json(data[:size], job=FULL.job, where="here")
     with pytest.raises(StateContradiction):
-        checkpoint_from_json(data * 2, where="here")
+        checkpoint_from_json(data * 2, job=FULL.job, where="here")
 
 
 @pytest.mark.parametrize("number", [-1, 1 << 63, 1 << 64])
@@ -108,7 +108,7 @@ def test_what_no_run_has_written_is_refused(number: int) -> None:
     for table, name in places:
         before, table[name] = table[name], number
         with pytest.raises(StateContradiction, match="says what cannot be"):
-            checkpoint_from_json(summed(raw), where="here")
+            checkpoint_from_json(summed(raw), job=FULL.job, where="here")
         table[name] = before
 
 
@@ -118,7 +118,7 @@ def test_what_json_readers_stumble_over_is_refused(text: str) -> None:
         data = to_json(FULL).decode()
         assert place in data
         with pytest.raises(StateContradiction):
-            checkpoint_from_json(data.replace(place, f"{place.partition(':')[0]}:{text}"), where="here")
+            checkpoint_from_json(data.replace(place, f"{place.partition(':')[0]}:{text}"), job=FULL.job, where="here")
     with pytest.raises(StateContradiction):
         manifest_from_json(f'{{"objects":[["a",{text},"v"]]}}', where="here")
 
@@ -127,7 +127,13 @@ def test_what_json_readers_stumble_over_is_refused(text: str) -> None:
 def test_an_unknown_format_is_refused(found: object) -> None:
     other = json.dumps({**json.loads(to_json(FULL)), "format": found})
     with pytest.raises(StateContradiction, match=r"^here: checkpoint format .*, this csv2kafka knows 1"):
-        checkpoint_from_json(other, where="here")
+        checkpoint_from_json(other, job=FULL.job, where="here")
+
+
+def test_another_jobs_checkpoint_is_refused() -> None:
+    """Copied there, or renamed: its rows would be taken for this one's."""
+    with pytest.raises(StateContradiction, match=r"^here: expected the checkpoint of job 'new', found .* 'orders-ü'"):
+        checkpoint_from_json(to_json(FULL), job="new", where="here")
 
 
 @pytest.mark.parametrize("field", ["job", "run_id"])
@@ -135,7 +141,7 @@ def test_a_checkpoint_without_its_name_is_refused(field: str) -> None:
     raw = json.loads(to_json(FULL))
     del raw[field]
     with pytest.raises(StateContradiction, match=r"^here: not a checkpoint"):
-        checkpoint_from_json(json.dumps(raw), where="here")
+        checkpoint_from_json(json.dumps(raw), job=FULL.job, where="here")
 
 
 @pytest.mark.parametrize(
@@ -143,12 +149,12 @@ def test_a_checkpoint_without_its_name_is_refused(field: str) -> None:
 )
 def test_a_field_of_another_kind_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(StateContradiction, match=r"^here: not a checkpoint"):
-        checkpoint_from_json(json.dumps({**json.loads(to_json(FULL)), **change}), where="here")
+        checkpoint_from_json(json.dumps({**json.loads(to_json(FULL)), **change}), job=FULL.job, where="here")
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"3", b"\xff", b'"x"'])
 def test_what_is_no_object_is_refused(data: bytes) -> None:
     with pytest.raises(StateContradiction, match="not a checkpoint"):
-        checkpoint_from_json(data, where="here")
+        checkpoint_from_json(data, job=FULL.job, where="here")
     with pytest.raises(StateContradiction, match="not a manifest"):
         manifest_from_json(data, where="here")
