@@ -19,6 +19,7 @@ STOPPED = 75  # errors.Stopped.exit_code
 
 def main() -> NoReturn:
     """What the installed ``csv2kafka`` calls."""
+    _open_what_is_closed()
     # Before anything else is imported, which takes a while: until a command handles signals itself, nothing is held.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and a shell's background jobs have it
@@ -26,6 +27,19 @@ def main() -> NoReturn:
     from csv2kafka.cli.app import execute, leave
 
     leave(execute(sys.argv[1:]))
+
+
+def _open_what_is_closed() -> None:
+    """Whatever is opened first takes the lowest number that is free: with standard error closed (``2>&-``), messages
+    would be written into a database, or into the output. As GNU's tools do: reading 0 and writing 1 fail as before,
+    and what goes to 2 is lost, as was asked for."""
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    if sys.stderr is None:  # Python's word for closed
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

@@ -35,11 +35,11 @@ class StdinSource:
     async def objects(self) -> AsyncIterator[SourceObject]:
         """The one object, ``-``. ConfigError if standard input is closed or a directory."""
         try:
-            mode = os.fstat(self._fd).st_mode
+            if stat.S_ISDIR(os.fstat(self._fd).st_mode):
+                raise ConfigError("SOURCE '-': standard input is a directory")
+            os.read(self._fd, 0)
         except OSError as error:
-            raise ConfigError("SOURCE '-': standard input is closed") from error
-        if stat.S_ISDIR(mode):
-            raise ConfigError("SOURCE '-': standard input is a directory")
+            raise ConfigError("SOURCE '-': standard input is closed, or cannot be read") from error
         yield SourceObject(uri="-", size=None, version=f"run={self._unique()}", replayable=False)
 
     async def read(self, obj: SourceObject, offset: int) -> AsyncIterator[bytes]:

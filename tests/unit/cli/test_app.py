@@ -215,6 +215,47 @@ def test_a_full_disk_behind_standard_output_is_told(command: str, tmp_path: Path
     assert "bug" not in done.stderr
 
 
+def closed(descriptors: str, *argv: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a shell starts it with these closed, ``2>&-`` for instance."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {descriptors}', "sh", sys.executable, "-m", "csv2kafka", *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=directory,
+        env={**os.environ, "XDG_STATE_HOME": str(directory / "state")},
+    )
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "progress"), [("2>&-", "auto"), ("2>&-", "json"), ("<&- >&- 2>&-", "plain"), ("<&- 2>&-", "rich")]
+)
+def test_what_is_closed_is_no_failure_and_no_file_takes_its_place(
+    descriptors: str, progress: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n2\n")
+    job = ("a.csv", "-o", "out", "--format", "raw")
+    assert closed(descriptors, "run", *job, "--progress", progress, directory=tmp_path).returncode == 0
+    assert (tmp_path / "out").read_text() == "1\n2\n"
+
+
+def test_verify_says_equal_where_nobody_hears_of_its_progress(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    job = ("a.csv", "-o", "out")
+    assert closed("2>&1", "run", *job, directory=tmp_path).returncode == 0
+    done = closed("2>&-", "verify", *job, directory=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("equal: every row is there once, in order")
+
+
+def test_standard_input_that_is_closed_is_no_empty_one(tmp_path: Path) -> None:
+    done = closed("<&-", "run", "-", "-o", "out", directory=tmp_path)
+    assert done.returncode == 2
+    assert "error: SOURCE '-': standard input is closed, or cannot be read\n" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_reader_that_has_enough_is_no_failure() -> None:
     """``csv2kafka run --help | head -1``: no traceback, no error, whatever Python does on its way out."""
     reading, writing = os.pipe()
