@@ -64,6 +64,13 @@ TESTS: dict[str, Sequence[str]] = {
     "csv2kafka.kafka.reconcile": ("tests/unit/kafka/test_reconcile.py", "tests/properties/test_reconcile.py", *KAFKA),
     "csv2kafka.kafka.log": KAFKA,
     "csv2kafka.kafka.session": KAFKA,
+    "csv2kafka.pipeline": ("tests/unit/test_pipeline.py", "tests/unit/test_after.py", *WORK),
+    "csv2kafka.patience": ("tests/unit/test_pipeline.py", *SIMULATED),
+    "csv2kafka.sinks.output": (
+        "tests/unit/sinks/test_file.py",
+        "tests/unit/test_conformance.py",
+        f"{CAMPAIGN}::TestFiles",
+    ),
     "csv2kafka.transfer": WORK,
     "csv2kafka.holding": ("tests/unit/test_holding.py", *WORK),
     "csv2kafka.checkpoints.watch": (
@@ -72,6 +79,11 @@ TESTS: dict[str, Sequence[str]] = {
         f"{CAMPAIGN}::test_what_a_run_sent_before_it_died_is_no_sign_of_life",
     ),
     "csv2kafka.framing": ("tests/unit/test_framing.py", "tests/properties/test_csv.py"),
+    "csv2kafka.kernel._python.boundary": (
+        "tests/unit/kernel/test_boundary.py",
+        "tests/unit/test_framing.py",
+        "tests/properties/test_csv.py",
+    ),
     "csv2kafka.checks": ("tests/unit/test_checks.py", "tests/unit/test_limits.py", "tests/unit/test_pipeline.py"),
 }
 SURVIVORS = Path(__file__).with_name("survivors.toml")
