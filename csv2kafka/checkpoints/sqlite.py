@@ -97,7 +97,7 @@ class SQLiteStore:
         def take(db: sqlite3.Connection, silent: Holder | None) -> int | Holder:
             answer = _take(db, job, owner, silent, self._now())
             if isinstance(answer, int):
-                taken.append(_Lease(store=self, job=job, epoch=answer))
+                taken.append(_Lease(store=self, job=job, epoch=answer, owner=owner))
             return answer
 
         try:
@@ -302,6 +302,7 @@ class _Lease:
     store: SQLiteStore
     job: str
     epoch: int
+    owner: str
 
     @property
     def store_id(self) -> str:
@@ -346,7 +347,11 @@ def _renew(db: sqlite3.Connection, lease: _Lease, now: datetime) -> None:
 
 
 def _release(db: sqlite3.Connection, lease: _Lease) -> None:
-    db.execute("UPDATE leases SET owner = NULL WHERE job = ? AND epoch = ?", (lease.job, lease.epoch))
+    """If it was taken: a commit that failed leaves the epoch to somebody else."""
+    db.execute(
+        "UPDATE leases SET owner = NULL WHERE job = ? AND epoch = ? AND owner = ?",
+        (lease.job, lease.epoch, lease.owner),
+    )
 
 
 def _save(db: sqlite3.Connection, epoch: int, checkpoint: Checkpoint, manifest: Manifest | None) -> None:

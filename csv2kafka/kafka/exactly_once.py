@@ -18,7 +18,7 @@ from csv2kafka.kafka.ownership import Ownership
 from csv2kafka.kafka.port import Broker, LogEnds, Operation, Producer, TopicFacts
 from csv2kafka.kafka.session import RunMemory, Session, SinkSettings, existing_topics, mutable, with_producer
 from csv2kafka.kafka.writer import ProducerState, Writer
-from csv2kafka.model import Checkpoint, Completion, Payload, Records
+from csv2kafka.model import Checkpoint, Completion, Payload, Records, Target
 from csv2kafka.protocols import Job, Lease
 
 TRANSACTIONAL_ID_PREFIX = "csv2kafka."
@@ -204,4 +204,7 @@ class ExactlyOnceSession(Session):
         state = self.brought_up_to_date()
         for target, partition in self.settings.targets.items():
             if target.value in state.offsets:
-                await until_visible(self.broker, partition, state.offsets[target.value])
+                reached = state.offsets[target.value]
+                if target is not Target.DATA:  # an earlier run may have had another topic, or it was made anew
+                    reached = min(reached, (await self.broker.log_ends(partition)).end)
+                await until_visible(self.broker, partition, reached)

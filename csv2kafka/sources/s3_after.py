@@ -130,6 +130,14 @@ def targets(urls: Sequence[S3Url], objects: Sequence[S3Url], prefix: S3Url) -> d
             ),
             hint="load them as jobs of their own",
         )
+    if over := {obj: target for obj, target in found.items() if target in found}:
+        raise ConfigError(
+            *(
+                f"--after: {obj} would be moved over {target}, which is of the source too"
+                for obj, target in over.items()
+            ),
+            hint="move them elsewhere, or load them as jobs of their own",
+        )
     return found
 
 

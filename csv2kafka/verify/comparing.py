@@ -137,7 +137,7 @@ async def _compare_partition(
     target = target_of(config)
     facts = await checks.existing_topic(broker, target, create=False, flag="--topic")
     limit = checks.batch_limit(facts)
-    packer = KafkaPacker(limit=limit, dead_letter_limit=limit, compression=config.compression)
+    packer = KafkaPacker(limit=limit, dead_letter_limit=limit, compression=checks.codec(facts, config.compression))
     point = await job_checkpoint(broker, config, expected.job)
     begin = point.sink.first_offset if point is not None else None
     own = None if point is None else frozenset(point.sink.producer_ids)
@@ -149,6 +149,10 @@ async def _compare_partition(
     if difference is None and found.besides:
         difference = (
             f"{found.besides:,} records of others stand between the rows, the first at offset {found.besides_at}"
+        )
+    if difference is None and point is not None and point.complete and point.counts.rows != expected.rows:
+        difference = (  # those that are missing passed for rows that the topic does not take
+            f"the job put {point.counts.rows:,} rows there, found {expected.rows:,} of the source's"
         )
     if difference is not None and begin is not None and begin < ends.start:
         difference += (

@@ -236,6 +236,21 @@ class TestFaults:
         assert obj.version in caught.value.message
         assert web.validators(CONTENT[::-1])["ETag"] in caught.value.message
 
+    async def test_a_file_overwritten_while_it_is_sent_is_seen_before_the_commit(
+        self, web: WebServer, made: list[HttpSource]
+    ) -> None:
+        """The answer had begun, with the first version's ETag; what came behind may be of either."""
+        web.put("a.csv", CONTENT)
+        made.append(source := HttpSource(f"{web.url}/a.csv"))
+        obj = await pinned(source)
+        blocks = source.read(obj, 0)
+        await anext(blocks)
+        await source.confirm(obj)
+        web.put("a.csv", CONTENT[::-1])
+        with pytest.raises(SourceChanged):
+            await source.confirm(obj)
+        await blocks.aclose()  # type: ignore[attr-defined]
+
     async def test_what_is_gone_is_told(self, web: WebServer, made: list[HttpSource]) -> None:
         web.put("a.csv", CONTENT)
         made.append(source := HttpSource(f"{web.url}/a.csv"))

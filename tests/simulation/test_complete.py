@@ -21,9 +21,12 @@ ROWS = 20
 DONE = "done"
 
 
-async def run(place: Place, net: Network, *, create_topic: bool = False, **options: Any) -> Report:
+async def run(
+    place: Place, net: Network, *, create_topic: bool = False, dead_letter_topic: str | None = None, **options: Any
+) -> Report:
     sink = KafkaSink(
         DATA.topic,
+        dead_letter_topic=dead_letter_topic,
         completion_topic=DONE,
         create_topic=create_topic,
         broker_factory=net.factory(),
@@ -101,5 +104,27 @@ def test_is_not_said_by_a_run_without_its_source() -> None:
             await run(place, net, source=gone)
         assert (await run(place, net)).checkpoint.counts.rows == ROWS
         assert visible(net) == values(ROWS) * 2
+
+    simulate(main())
+
+
+@pytest.mark.parametrize("nth", [3, 4, 5])
+def test_is_said_also_when_dead_letters_go_to_another_topic_from_now_on(nth: int) -> None:
+    """Or to the same one, made anew: it does not reach as far as the first was."""
+
+    async def main() -> None:
+        net = with_topics()
+        for topic in ("refused", "emptied"):
+            net.cluster.make_topic(topic)
+        text = csv_text(5) + b"bad\n" * 3 + csv_text(5, 5).partition(b"\n")[2]
+        place = Place(source_of(text, block_bytes=30))
+        place.store.faults.plan("save", StaleLease("lost"), nth=nth)
+        options: dict[str, Any] = {"on_bad_row": "dead-letter", "checkpoint_rows": 2}
+        with pytest.raises(StaleLease):
+            await run(place, net, dead_letter_topic="refused", **options)
+        begun = now()
+        report = await run(place, net, dead_letter_topic="emptied", **options)
+        assert report.checkpoint.complete
+        assert now() - begun < 60
 
     simulate(main())

@@ -9,10 +9,11 @@ import json
 
 import pytest
 
-from csv2kafka.errors import StaleLease, TakenOver, Unreachable
+from csv2kafka.errors import Csv2KafkaError, StaleLease, TakenOver, Unreachable
 from csv2kafka.kafka.log import HANGING_SECONDS, until_visible
 from csv2kafka.kafka.port import Fenced, LogEnds, Producer, TopicPartition
 from csv2kafka.kernel import pack_records, stamp
+from csv2kafka.model import Checkpoint
 from tests.simulation.broker import Fault, Network, Request
 from tests.simulation.job import CHECKPOINTS, MemoryStore, Run, advanced, expected, payload, visible
 from tests.simulation.play import begun, on, open_transaction, played, sent
@@ -154,6 +155,37 @@ class TestOwnership:
             assert sorted(type(result).__name__ for result in results) == ["Checkpoint", "TakenOver"]
             await asyncio.sleep(1)
             assert visible(net) == expected(200)
+
+        played(test)()
+
+    @pytest.mark.parametrize("late", [number / 1000 for number in range(316, 336, 2)])
+    def test_of_two_that_have_seen_each_others_claims_the_later_one_goes_on(self, late: float) -> None:
+        """Its own last claim was committed, and the answer lost: the other leaves for it. Shut out then by a late
+        InitProducerId of its own, it does not leave for the other's earlier claim."""
+
+        async def test(net: Network) -> None:
+            run, other = Run(network=net), Run(network=net, name="other")
+            async with run.session():
+                pass  # it has claimed, and hears nothing of what follows
+            opened = other.session()
+            theirs = await opened.__aenter__()
+            away = on("init_producer", 1, Fault(cut=True, delay=late), client=2)
+            unseen = on("end_transaction", 1, Fault(cut=True), client=3)
+            net.faults = lambda request: away(request) or unseen(request)
+
+            async def going_on() -> Checkpoint:
+                try:
+                    await asyncio.sleep(1)
+                    await theirs.write(payload(0, 2))
+                    await other.commit(theirs, advanced(theirs.resume_from, 2))
+                except Csv2KafkaError as error:
+                    await opened.__aexit__(type(error), error, error.__traceback__)
+                return await other.run()
+
+            results = await asyncio.gather(run.run(), going_on(), return_exceptions=True)
+            assert sorted(type(result).__name__ for result in results) == ["Checkpoint", "TakenOver"]
+            await asyncio.sleep(1)
+            assert visible(net) == expected(20)
 
         played(test)()
 

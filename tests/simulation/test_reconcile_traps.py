@@ -255,6 +255,20 @@ class TestStops:
 
         played(test)()
 
+    def test_not_a_job_that_is_complete(self) -> None:
+        """Others wrote behind it, and retention has taken its end: there is nothing left to be sent."""
+
+        async def test(net: Network) -> None:
+            store = MemoryStore()
+            await at_least_once(net, store).run()
+            foreign(net, [b"behind"] * 3)
+            log = net.cluster.log(DATA)
+            log.start = log.end - 1
+            assert (await at_least_once(net, store, "again").run()).complete
+            assert log.end == 23
+
+        played(test)()
+
     def test_needs_a_lease(self) -> None:
         async def test(net: Network) -> None:
             with pytest.raises(ConfigError):

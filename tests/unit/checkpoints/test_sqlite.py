@@ -312,6 +312,31 @@ class TestRefusals:
             assert await store.load("orders") == CHECKPOINT
             assert [status.checkpoint async for status in store.jobs()] == [CHECKPOINT]
 
+    async def test_a_lease_that_was_not_taken_in_the_end_is_not_given_back(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A reader holds up the commit of its taking, or the disk is full. Another run takes it, as the same epoch."""
+        first, second = SQLiteStore(path, busy_seconds=0.2), SQLiteStore(path)
+        other = second.lease("orders", "run-2")
+        await second.load("orders")
+        release, write = sqlite._release, SQLiteStore._write
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM leases").fetchall()
+
+            async def written(self: SQLiteStore, work: Any, *arguments: Any) -> Any:
+                if work is release and self is first:
+                    reader.execute("COMMIT")
+                    await other.__aenter__()
+                return await write(self, work, *arguments)
+
+            monkeypatch.setattr(SQLiteStore, "_write", written)
+            with pytest.raises(Doubt):
+                await first.lease("orders", "run-1").__aenter__()
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("SELECT epoch, owner FROM leases").fetchall() == [(1, "run-2")]
+        await other.__aexit__(None, None, None)
+
     async def test_a_lease_that_cannot_be_given_back_hides_no_error(self, path: Path) -> None:
         async def fail_while_locked() -> None:
             async with SQLiteStore(path, busy_seconds=0.05).lease("orders", "run-1"):

@@ -12,7 +12,7 @@ from tests.simulation.play import played
 
 
 @pytest.mark.parametrize(
-    ("fences", "drawn", "seconds"), [(1, 1.0, 2.0), (2, 0.9, 3.6), (3, 0.01, 0.08), (20, 0.5, 30.0)]
+    ("fences", "drawn", "seconds"), [(1, 1.0, 2.0), (2, 0.9, 3.6), (3, 0.01, 0.08), (20, 0.5, 30.0), (2000, 0.5, 30.0)]
 )
 def test_it_asks_for_a_drawn_time_that_grows_with_each_fence_and_only_once(
     fences: int, drawn: float, seconds: float

@@ -238,3 +238,10 @@ class TestAfter:
         urls = [S3Url("b", "a/x.csv"), S3Url("b", "c/x.csv")]
         with pytest.raises(ConfigError, match=r"s3://b/a/x\.csv and s3://b/c/x\.csv would both become s3://d/x\.csv"):
             targets(urls, urls, S3Url("d", ""))
+
+    def test_one_that_would_be_moved_over_another_is_refused(self) -> None:
+        """Its name would be that of an object of another source, whose rows are there, and whose content would go."""
+        urls = [S3Url("b", "in/**/*.csv"), S3Url("b", "done/sub/y.csv")]
+        objects = [S3Url("b", "in/sub/y.csv"), S3Url("b", "done/sub/y.csv")]
+        with pytest.raises(ConfigError, match=r"s3://b/in/sub/y\.csv would be moved over s3://b/done/sub/y\.csv"):
+            targets(urls, objects, S3Url("b", "done/"))

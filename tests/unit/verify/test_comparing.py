@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from csv2kafka.errors import BadRow, ConfigError, TopicMissing
+from csv2kafka.kafka.port import TopicPartition
 from csv2kafka.model import Event, Progressed, Started
 from csv2kafka.model.report import VerifyReport
 from csv2kafka.pipeline import Pipeline
@@ -216,6 +217,40 @@ async def test_rows_too_large_for_the_topic_were_refused_by_any_run(place: Place
     await Pipeline(LocalSource(place.path), sink, place.store, job="job", on_bad_row="skip").run()
     report = await place.verify(topic="small", compression="none")
     assert (report.equal, report.rows, report.bad_rows) == (True, 2, 2)
+
+
+@played
+async def test_they_are_refused_by_the_topics_own_compression(place: Place) -> None:
+    place.network.cluster.make_topic("small", config={"max.message.bytes": "300", "compression.type": "uncompressed"})
+    place.path.write_bytes(b"a\n1\n" + b"x" * 400 + b"\n2\n")
+    sink = KafkaSink("small", broker_factory=place.network.factory("run"), clock=now)
+    await Pipeline(LocalSource(place.path), sink, place.store, job="job", on_bad_row="skip").run()
+    report = await place.verify(topic="small")
+    assert (report.equal, report.rows, report.bad_rows) == (True, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("then", "lowered"),
+    [({"max.message.bytes": "300", "compression.type": "zstd"}, {}), ({}, {"max.message.bytes": "300"})],
+    ids=["it fitted by the topic's compression", "it fitted when it was written"],
+)
+def test_a_large_row_that_is_gone_is_none_that_was_refused(
+    place: Place, then: dict[str, str], lowered: dict[str, str]
+) -> None:
+    async def main() -> VerifyReport:
+        place.network.cluster.make_topic("small", config=then)
+        place.path.write_bytes(b"a\n1\n" + b"x" * 400 + b"\n2\n")
+        sink = KafkaSink("small", broker_factory=place.network.factory("run"), clock=now, compression="none")
+        done = await Pipeline(LocalSource(place.path), sink, place.store, job="job", checkpoint_rows=1).run()
+        assert done.checkpoint.counts.rows == 3
+        log = place.network.cluster.log(TopicPartition("small", 0))
+        log.batches.remove([batch for batch in log.batches if batch.commit is None][1])
+        place.network.cluster.topics["small"].config.update(lowered)
+        return await place.verify(topic="small", compression="none")
+
+    report = simulate(main())
+    assert not report.equal
+    assert report.difference is not None
 
 
 @played
