@@ -73,9 +73,8 @@ async def ask_after_fence(
         return
     _log.warning("job %s: shut out by another writer; looking whether another run has claimed the job", owner.job)
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + draw() * min(
-        LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(owner.fences, 30)
-    )  # no float ends there
+    longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(owner.fences, 30))  # 2**1024 is no float
+    deadline = loop.time() + draw() * longest
     position = _watch_from(owner)
     while position is not None:
         end = (await broker.log_ends(topic)).end
