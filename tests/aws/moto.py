@@ -12,8 +12,29 @@ from csv2kafka.cli import guarded
 
 START_SECONDS = 30.0
 # Answers once moto is up, then serves until it is killed: the port is the system's choice.
+# A conditional write is one deed, as in AWS: moto's threads look at the condition and write, and others come between.
 _SERVER = """
+import functools
+import threading
+from moto.dynamodb.models import DynamoDBBackend
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
+
+one_at_a_time = threading.RLock()
+
+def locked(method):
+    @functools.wraps(method)
+    def call(*args, **kwargs):
+        with one_at_a_time:
+            return method(*args, **kwargs)
+    return call
+
+for kind, names in (
+    (DynamoDBBackend, ("put_item", "update_item", "delete_item")),
+    (S3Response, ("put_object", "_key_response_delete", "_key_response_post")),
+):
+    for name in names:
+        setattr(kind, name, locked(getattr(kind, name)))
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
