@@ -59,12 +59,19 @@ MISTAKES = (
     ),
     Mistake(
         name="dead-claim-obeyed",
-        what="a run that is fenced leaves because of a claim that was there before its own",
+        what="a run that is fenced leaves because of any claim of another, also one that was there before its own",
         edits=(
+            Edit(
+                OWNERSHIP,
+                "_refuse_if_claimed",
+                "last = claim",
+                "last = claim if last is None or claim.run_id != owner.run_id else last",
+            ),
             Edit(
                 OWNERSHIP, "_watch_from", "owner.noted_end if owner.claimed_at is None else owner.claimed_at + 1", "0"
             ),
         ),
+        within=3_000,
         where=has_several_stores,
     ),
     Mistake(
