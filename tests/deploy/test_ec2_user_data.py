@@ -210,6 +210,17 @@ def test_user_data_that_breaks_half_way(name: str, make_machine: MakeMachine, us
     assert machine.desired == 0
 
 
+@pytest.mark.parametrize(("times", "end"), [(1, "shutdown -h now"), (2, "systemctl poweroff --force")])
+def test_a_watchdog_that_cannot_be_set(times: int, end: str, make_machine: MakeMachine, user_data: str) -> None:
+    machine = make_machine()
+    machine.fail("shutdown", times)
+    machine.start(user_data).wait()
+    assert machine.calls[0] == "shutdown -h +1500"
+    assert machine.calls[-1] == end
+    assert failures(machine) == ["1 user data broke before the job began"]
+    assert machine.desired == 0
+
+
 def test_no_unit_of_its_own(make_machine: MakeMachine, user_data: str) -> None:
     machine = make_machine()
     machine.fail("systemd-run", 1)
