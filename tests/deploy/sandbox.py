@@ -34,7 +34,7 @@ LONGEST_SECONDS = 90.0
 # Process 1 of the machine's, once its files are mounted.
 INIT = """
 trap 'touch /sandbox/off' TERM
-/bin/bash /sandbox/user_data >/sandbox/cloud-init.log 2>&1 &
+/bin/bash /sandbox/user_data >/var/log/cloud-init-output.log 2>&1 &
 while [ ! -e /sandbox/off ]; do sleep 0.05; done
 # As systemd does at a stop: SIGTERM to the unit's first process, and some time for it.
 if [ -e /sandbox/unit ]; then
@@ -64,7 +64,9 @@ exec chroot "$1/tree" /bin/bash /sandbox/init
 # Each begins so: a number in fail/NAME is how often it is to fail yet.
 BEGIN = r"""#!/bin/bash
 name=${0##*/}
-case $name in aws) for word; do case $word in s3 | autoscaling | put-log-events) name=aws-$word ;; esac; done ;; esac
+if [ "$name" = aws ]; then
+  for word; do case $word in s3 | autoscaling | create-log-stream | put-log-events) name=aws-$word ;; esac; done
+fi
 echo "$name $*" >>/sandbox/calls
 left=$(cat "/sandbox/fail/$name" 2>/dev/null || echo 0)
 if [ "$left" -gt 0 ]; then
@@ -265,10 +267,9 @@ class Machine:
     @property
     def told(self) -> str:
         """All there is to say where a test fails."""
-        files = ("init.log", "cloud-init.log", "calls")
-        return "\n".join(
-            [*(f"--- {name}\n{self._text(self.sandbox / name)[-3000:]}" for name in files), self.log[-6000:]]
-        )
+        cloud_init = self.directory / "upper" / "var" / "log" / "cloud-init-output.log"
+        files = (self.sandbox / "init.log", cloud_init, self.sandbox / "calls")
+        return "\n".join([*(f"--- {file.name}\n{self._text(file)[-3000:]}" for file in files), self.log[-6000:]])
 
     @staticmethod
     def _text(file: Path) -> str:

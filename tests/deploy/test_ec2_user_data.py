@@ -4,6 +4,7 @@ instance ends, its log is shipped, and the group starts another instance only wh
 from __future__ import annotations
 
 import io
+import json
 import re
 import tarfile
 import time
@@ -25,7 +26,8 @@ MakeMachine = Callable[..., Machine]
 def user_data(planned: Planned) -> str:
     """As planned, but waiting for tenths of seconds where it would wait for ten."""
     text: str = planned("ec2").rendered(LAUNCH)
-    return with_settings(text, PAUSE_SECONDS="0.1")
+    assert "  sleep 10\n" in text
+    return with_settings(text.replace("  sleep 10\n", "  sleep 0.1\n"), PAUSE_SECONDS="0.1")
 
 
 @pytest.fixture
@@ -200,14 +202,68 @@ def test_no_metadata(make_machine: MakeMachine, user_data: str) -> None:
     assert ended(machine) == (0, False, 0)
 
 
+# A program that says why it fails, and in what no JSON has.
+BROKEN = r"""#!/bin/bash
+for number in {1..30}; do echo "line $number" >&2; done
+printf 'no "room"\tin C:\\new & \e[31mon \xc3\xa4 \xff disk\n' >&2
+exit 9
+"""
+WHY = r'no "room"?in C:\new & ?[31mon ?? ? disk'
+
+
 @pytest.mark.parametrize("name", ["mkdir", "cat"])
 def test_user_data_that_breaks_half_way(name: str, make_machine: MakeMachine, user_data: str) -> None:
     machine = make_machine()
-    machine.program(name, "#!/bin/bash\nexit 9\n")
+    machine.program(name, BROKEN)
     machine.start(user_data).wait()
     assert machine.shutdowns == ["-h +1500", "-h now"]
     assert failures(machine) == ["1 user data broke before the job began"]
     assert machine.desired == 0
+    (why, _) = machine.shipped
+    assert why.splitlines() == ["the end of cloud-init-output.log:", *(f"line {n}" for n in range(12, 31)), WHY]
+    assert machine.console == ""
+
+
+def test_user_data_that_breaks_says_a_bounded_part_of_why(make_machine: MakeMachine, user_data: str) -> None:
+    machine = make_machine()
+    machine.program("mkdir", "#!/bin/bash\nprintf '%0100000dthe end\\n' 0 >&2\nexit 9\n")
+    machine.start(user_data).wait()
+    (why, _) = machine.shipped
+    assert why.endswith("0the end")
+    assert len(why) < 2100
+
+
+def test_user_data_that_breaks_tells_nothing_of_the_environment(make_machine: MakeMachine, planned: Planned) -> None:
+    machine = make_machine()
+    text = planned("ec2", environment={"CSV2KAFKA_KEY": "hush-hush"}).rendered(LAUNCH)
+    assert "hush-hush" in text
+    machine.start(text.replace("\nsystemd-run ", "\nfalse\nsystemd-run ")).wait()
+    assert failures(machine) == ["1 user data broke before the job began"]
+    assert "hush-hush" not in " ".join([*machine.shipped, *machine.calls, machine.told])
+
+
+def test_user_data_that_breaks_tries_each_call_three_times(make_machine: MakeMachine, user_data: str) -> None:
+    machine = make_machine()
+    machine.program("mkdir", BROKEN)
+    for name in ("aws-create-log-stream", "aws-put-log-events", "aws-autoscaling"):
+        machine.fail(name, 2)
+    machine.start(user_data).wait()
+    assert failures(machine) == ["1 user data broke before the job began"]
+    assert (machine.shutdowns[-1], machine.desired, machine.console) == ("-h now", 0, "")
+
+
+def test_user_data_that_breaks_where_no_log_answers_stands_on_the_console(
+    make_machine: MakeMachine, user_data: str
+) -> None:
+    machine = make_machine()
+    machine.program("mkdir", BROKEN)
+    machine.fail("aws-put-log-events", 1000)
+    machine.start(user_data).wait()
+    assert (machine.shutdowns[-1], machine.desired, machine.shipped) == ("-h now", 0, [])
+    (why, failed) = (event["message"] for event in json.loads(machine.console))
+    assert why.endswith(WHY)
+    assert json.loads(failed)["event"] == "failed"
+    assert len([call for call in machine.calls if call.startswith("aws-put-log-events")]) == 3
 
 
 @pytest.mark.parametrize(("times", "end"), [(1, "shutdown -h now"), (2, "systemctl poweroff --force")])
