@@ -280,7 +280,7 @@ resource "aws_batch_job_definition" "job" {
     }
     evaluate_on_exit {
       action       = "RETRY"
-      on_exit_code = "137" # killed
+      on_exit_code = "137" # killed. Batch takes five rules, so 143 is for a person: no pattern has both and not 1
     }
     evaluate_on_exit {
       action    = "EXIT"
