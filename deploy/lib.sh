@@ -236,7 +236,7 @@ no_words() {
   [ $# -eq 0 ] || fail "$1: this verb takes no such word; see $(basename "$0") --help."
 }
 
-# show_log GROUP [--follow]: what was said in the last 24 hours.
+# show_log GROUP [--follow]: what was said in the last 24 hours, and with --follow what comes.
 show_log() {
   local group=$1 follow=""
   shift
@@ -251,7 +251,7 @@ show_log() {
     case $(aws --version 2>&1) in
       aws-cli/1*) fail "--follow needs version 2 of the AWS CLI: install it, or leave --follow out." ;;
     esac
-    aws logs tail "$group" --since 10m --format short --follow
+    aws logs tail "$group" --since 24h --format short --follow
   else
     aws logs filter-log-events --log-group-name "$group" --start-time "$((($(date +%s) - 86400) * 1000))" \
       --query 'events[].[message]' --output text

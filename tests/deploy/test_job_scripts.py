@@ -210,6 +210,16 @@ class TestOfAllTargets:
             job.refused(*arguments)
         assert "letters, digits" in job.refused("run", "--job", "a/b")
 
+    def test_logs_are_those_of_a_day(self, make_job: MakeJob, target: str) -> None:
+        job = make_job(target)
+        job.configure()
+        job("logs", "--follow")
+        assert job.called()[-1] == "aws logs tail known --since 24h --format short --follow"
+        earliest = int(time.time() - 86400) * 1000
+        job("logs")
+        (since,) = re.findall(r"^aws logs filter-log-events .*--start-time (\d+)", job.called()[-1])
+        assert earliest <= int(since) <= int(time.time() - 86400) * 1000
+
     def test_a_dry_run_changes_nothing(self, make_job: MakeJob, target: str) -> None:
         job = make_job(target)
         job.configure()
