@@ -6,7 +6,7 @@ python -m tests.chaos --only kill-exactly-once,cut --minutes 2
 python -m tests.chaos --once                            a brief round: each fault once
 python -m tests.chaos --only cut --trial 12345678       one trial again, by its seed
 python -m tests.chaos --table result.json               the table of an earlier one
-python -m tests.chaos --write-docs                      docs/chaos.json's into docs/guarantees.md
+python -m tests.chaos --write-docs                      those in docs/ into docs/guarantees.md
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--keep", type=Path, help="where logs go of what went wrong (a new folder)")
     parser.add_argument("--table", type=Path, nargs="+", metavar="FILE", help="only print the table of these figures")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/guarantees.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put docs/chaos.json and docs/recovery.json into docs/guarantees.md"
+    )
     arguments = parser.parse_args()
     if arguments.table:
         figures = results.load(*arguments.table)
@@ -50,7 +52,8 @@ def main() -> int:
             results.write(figures, arguments.json)
         return 0
     if arguments.write_docs:
-        results.write_docs(results.load(arguments.json or results.FIGURES))
+        table, recovery = results.load(results.FIGURES), results.load(results.RECOVERY)
+        results.write_docs({"chaos table": results.section(table), "recovery": results.recovery(recovery)})
         return 0
     if missing := missing_tools():
         print(f"no broker can be started: {', '.join(missing)} is missing")
@@ -86,7 +89,7 @@ def run(arguments: argparse.Namespace, only: list[str], minutes: float | None) -
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.monotonic() - began
-    made = results.Made(seed=campaign.seed, minutes=round(seconds / 60, 1), kernel=KERNEL)
+    made = results.Made(seed=campaign.seed, minutes=round(seconds / 60, 1), kernel=KERNEL, only=arguments.only or "")
     figures = results.summary(campaign.results, [made])
     if arguments.json:
         results.write(figures, arguments.json)

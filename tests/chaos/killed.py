@@ -189,7 +189,7 @@ def two_runs_two_stores(trial: Trial) -> None:
 
 def _two(trial: Trial, job: Job, *, own_stores: bool) -> None:
     stores = (job.store, job.store.with_suffix(".other") if own_stores else job.store)
-    until = time.monotonic() + trial.lasts(8, 75)
+    until = time.monotonic() + trial.lasts(8, 150)
     runs = [job.start(commits=20, store=store) for store in stores]
     while time.monotonic() < until:
         trial.pause(trial.draw.uniform(0.1, 1))

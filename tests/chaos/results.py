@@ -18,18 +18,25 @@ from tests.chaos.trial import Result
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "guarantees.md"
 FIGURES = Path(__file__).parents[2] / "docs" / "chaos.json"
-BEGIN, END = "<!-- chaos table -->", "<!-- end of chaos table -->"
+RECOVERY = FIGURES.with_name("recovery.json")  # of a machine with nothing else to do
 COMMAND = "make chaos"
 MIB = 1 << 20
 
 
 @frozen(kw_only=True)
 class Made:
-    """One campaign: what is said of how its figures came about."""
+    """One campaign: what is said of how its figures came about. ``only``: faults with commas between; empty: all."""
 
     seed: int
     minutes: float
     kernel: str
+    only: str = ""
+
+    @property
+    def command(self) -> str:
+        """What makes it again."""
+        only = f" --only {self.only}" if self.only else ""
+        return f'{COMMAND} CHAOS="--minutes {self.minutes:g} --seed {self.seed}{only}"'
 
 
 def summary(results: Sequence[Result], campaigns: Sequence[Made]) -> dict[str, Any]:
@@ -126,7 +133,8 @@ def section(figures: Mapping[str, Any]) -> str:
         f"Made by `{COMMAND}`, {minutes:.0f} minutes on a machine with two busy CPUs, seed {seeds}; the "
         "figures are in [chaos.json](chaos.json). *Times*: how often it was brought about, in jobs of their own, and "
         "several times within a job. *Kills*: of the job, by SIGKILL. Each job was run to its end afterwards, "
-        "`csv2kafka verify` said equal, and another client's read_committed view was compared with the CSV.",
+        "`csv2kafka verify` said equal, and another client's read_committed view was compared with the CSV. No "
+        "seconds: nothing stood still by itself, no rows were left, or what goes on is started with other limits.",
         "",
         table(figures),
     ]
@@ -139,15 +147,25 @@ def section(figures: Mapping[str, Any]) -> str:
     return "\n".join(told)
 
 
-def write_docs(figures: Mapping[str, Any], document: Path = DOCUMENT) -> None:
-    """Put the section between its two markers, or at the document's end where they are not there yet."""
+def recovery(figures: Mapping[str, Any]) -> str:
+    """How soon rows flow again on a machine that does nothing else."""
+    killed, back = (figures["faults"][name]["go_on"] for name in ("kill-exactly-once", "broker-restarted"))
+    (made,) = (Made(**each) for each in figures["campaigns"])
+    return (
+        f"With nothing else on the machine (`{made.command}`; [recovery.json](recovery.json)) it takes "
+        f"{killed['median']:.1f} s (median; at most {killed['most']:.1f}, {killed['times']} kills) from a process's "
+        "start to its first new commit; at-least-once waits one request time-out more. A broker that comes back is "
+        f"written to again after {back['median']:.1f} s (at most {back['most']:.1f}, {back['times']} times)."
+    )
+
+
+def write_docs(sections: Mapping[str, str], document: Path = DOCUMENT) -> None:
+    """Put each between its two markers."""
     text = document.read_text()
-    new = f"{BEGIN}\n{section(figures)}\n{END}"
-    if BEGIN in text:
-        before, _, rest = text.partition(BEGIN)
-        text = before + new + rest.partition(END)[2]
-    else:
-        text = f"{text.rstrip()}\n\n## What the campaign against a real broker found\n\n{new}\n"
+    for name, section in sections.items():
+        begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{section}{end}{rest.partition(end)[2]}"
     document.write_text(text)
 
 

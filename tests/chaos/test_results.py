@@ -30,10 +30,10 @@ def test_the_table_counts_what_was_found() -> None:
 
 def test_the_document_gets_the_table_once(tmp_path: Path) -> None:
     document = tmp_path / "guarantees.md"
-    document.write_text("# Promised\n\nbefore\n\n<!-- chaos table -->\nold\n<!-- end of chaos table -->\n\nbehind\n")
+    document.write_text("# Promised\n\nbefore\n\n<!-- table -->\nold\n<!-- end of table -->\n\nbehind\n")
     figures = results.summary(FOUND, [results.Made(seed=7, minutes=1.0, kernel="native")])
     for _ in range(2):
-        results.write_docs(figures, document)
+        results.write_docs({"table": results.section(figures)}, document)
         text = document.read_text()
         assert text.count("| cut |") == 1
         assert "old" not in text
@@ -56,3 +56,14 @@ def test_every_fault_says_what_it_is() -> None:
     for name, fault in FAULTS.items():
         assert len(fault.about) > 20, name
         assert "|" not in fault.about, name
+
+
+def test_the_page_has_the_figures() -> None:
+    page = results.DOCUMENT.read_text()
+    assert results.section(results.load(results.FIGURES)) in page
+    assert results.recovery(results.load(results.RECOVERY)) in page
+
+
+def test_the_command_of_a_campaign() -> None:
+    made = results.Made(seed=7, minutes=1.5, kernel="native", only="cut,slow")
+    assert made.command == 'make chaos CHAOS="--minutes 1.5 --seed 7 --only cut,slow"'
