@@ -68,6 +68,7 @@ TESTS: dict[str, Sequence[str]] = {
     "csv2kafka.patience": ("tests/unit/test_pipeline.py", *SIMULATED),
     "csv2kafka.sinks.output": (
         "tests/unit/sinks/test_file.py",
+        "tests/unit/test_preflight.py",
         "tests/unit/test_conformance.py",
         f"{CAMPAIGN}::TestFiles",
     ),

@@ -287,6 +287,20 @@ class TestLeaving:
 
         played(test)()
 
+    def test_what_is_on_its_way_is_awaited_before_the_abort(self) -> None:
+        """It would come to stand behind the marker, in a transaction that nobody ends."""
+
+        async def test(net: Network) -> None:
+            net.faults = on("produce", FIRST_ROWS, Fault(delay=0.5))
+            log = net.cluster.log(DATA)
+            async with Run(network=net).session() as session:
+                await session.write(payload(0, 2))
+                await asyncio.sleep(0)
+            await asyncio.sleep(5)
+            assert [batch.commit for batch in log.batches] == [None, False]
+
+        played(test)()
+
     def test_a_batch_refused_for_good_aborts_at_once(self) -> None:
         """Else the open transaction would hide other jobs' checkpoints until it times out."""
         too_large = 10

@@ -203,6 +203,12 @@ class TestJob:
         with pytest.raises(SourceChanged):
             await Pipeline.from_config(config(csv)).run()
 
+    async def test_an_output_that_is_no_file(self, csv: Path, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        findings = await found(config(csv, output=str(tmp_path / "folder")))
+        assert failing(findings) == ["output"]
+        assert "is not a regular file" in findings["output"].message
+
     async def test_a_file_with_something_foreign_in_it(self, csv: Path, tmp_path: Path) -> None:
         (tmp_path / "out.jsonl").write_bytes(b"Dear Sir or Madam\n")
         findings = await found(config(csv))

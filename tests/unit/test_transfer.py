@@ -21,6 +21,7 @@ from csv2kafka.model import (
     Payload,
     Progressed,
     Records,
+    SessionOpened,
 )
 from csv2kafka.protocols import Lease, Packer, SinkSession
 from csv2kafka.testing import Crash, FakeSource, MemorySink, MemoryStore, run_virtual
@@ -81,6 +82,16 @@ class TestCommits:
         # The first row comes with the first block, at 1 s, and waits a little for more.
         rows_at = [(TEXT[: 100 * block].count(b"\n") - 1) for block in range(len(TEXT) // 100 + 1)]
         assert self.rows_at_commits(place) == [rows_at[5], ROWS, ROWS]
+
+    def test_one_that_failed_while_the_source_stalls_is_not_tried_again_in_its_session(self) -> None:
+        source = source_of(TEXT, block_bytes=100)
+        source.faults.plan("read", nth=2, seconds=10.0)
+        place = Place(source)
+        place.sink.faults.plan("commit", Doubt("no answer"), nth=1)
+        run_virtual(place.run(checkpoint_interval=2.0))
+        told = [type(event) for event in place.events if isinstance(event, SessionOpened | Committed)]
+        assert told[:3] == [SessionOpened, SessionOpened, Committed]
+        assert place.values == values(ROWS)
 
     def test_come_within_the_interval_even_if_the_source_stalls(self) -> None:
         source = source_of(TEXT, block_bytes=100)

@@ -20,6 +20,7 @@ from attrs import evolve
 from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StaleLease, StateContradiction, TakenOver, Unreachable
 from csv2kafka.model import Checkpoint, DeadLetter, Payload, SinkState, Target
 from csv2kafka.protocols import SinkSession
+from csv2kafka.sinks import output
 from csv2kafka.sinks.file import LOCK_SECONDS, FileSink, LinesPacker
 from csv2kafka.testing import MemoryStore, example_job, records, run_virtual
 
@@ -149,6 +150,12 @@ class TestOpening:
             assert opened.resume_from == begun
             assert path.read_bytes() == b""
 
+    async def test_restart_has_cut_off_what_was_there_before_the_first_row_stands(self, path: Path) -> None:
+        done = await committed(path, b"one", b"two")
+        async with session(path, done, restart=True) as opened:
+            await opened.write(lines(b"1"))
+            assert path.read_bytes() == b"1\n"
+
     async def test_restart_overwrites_foreign_content(self, path: Path) -> None:
         path.write_bytes(b"old\n")
         async with session(path, restart=True) as opened:
@@ -189,7 +196,19 @@ class TestOpening:
     async def test_other_content_under_the_same_inode(self, path: Path) -> None:
         """A deleted file's inode goes to the next one made, very often."""
         done = await committed(path, b"one")
-        path.write_bytes(b"precious\n")
+        for other in (b"precious\n", b"bne\n"):
+            path.write_bytes(other)
+            assert "do not end as this job wrote them" in await refused(path, done, StateContradiction)
+
+    async def test_of_a_long_file_only_its_committed_end_is_looked_at(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(output, "TAIL_BYTES", 4)
+        done = await committed(path, b"one", b"two")
+        path.write_bytes(b"???\ntwo\nnot committed\n")
+        async with session(path, done) as opened:
+            assert opened.resume_from == done
+        path.write_bytes(b"one\n???\n")
         assert "do not end as this job wrote them" in await refused(path, done, StateContradiction)
 
     async def test_other_content_where_nothing_was_committed(self, path: Path) -> None:
@@ -273,6 +292,18 @@ class TestTwoRuns:
             message = await refused(path, first.resume_from, TakenOver)
             assert str(path) in message
             assert f"process {os.getpid()}" in message or "process unknown" in message
+
+    def test_who_has_it_is_read_from_the_systems_locks(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path.touch()
+        status = path.stat()
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+        locks = f"""\
+1: FLOCK  ADVISORY  WRITE 11 {place}:{status.st_ino + 1} 0 EOF
+2: POSIX  ADVISORY  WRITE 22 {place}:{status.st_ino} 0 EOF
+3: FLOCK  ADVISORY  WRITE 33 {place}:{status.st_ino} 0 EOF
+"""
+        monkeypatch.setattr(Path, "read_text", lambda _: locks)
+        assert output._holder(status) == "process 33"
 
     def test_one_that_has_the_lease_waits_for_one_that_slept_past_it(self, path: Path) -> None:
         """That one ends when it wakes and finds the lease lost. If both left, nobody would go on."""
@@ -380,7 +411,9 @@ class TestCommitting:
                 with pytest.raises(Unreachable, match=str(path)) as caught:
                     await opened.write(lines(b"two"))
                 assert not caught.value.retryable
+                assert caught.value.message == f"{path}: {os.strerror(number).lower()}"
                 assert "run the same command again" in caught.value.hint
+                assert ("make room" in caught.value.hint) == (number != errno.EIO)
         async with session(path, done) as opened:
             await opened.write(lines(b"two"))
             await opened.commit(opened.resume_from)
