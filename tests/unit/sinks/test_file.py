@@ -93,6 +93,7 @@ class TestLines:
             destination_id=f"device={status.st_dev},inode={status.st_ino}",
             fingerprint=done.sink.fingerprint,
         )
+        assert status.st_mode & 0o111 == 0
 
 
 class TestOpening:
@@ -355,6 +356,34 @@ asyncio.run(main())
         async with session(path, done):
             pass
 
+    async def test_where_other_files_take_its_place_again_and_again(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path.touch()
+        monkeypatch.setattr(output, "_stands_at", lambda *_: False)
+        assert "keeps putting other files in its place" in await refused(path, None, StateContradiction)
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no list of descriptors here")
+    async def test_no_descriptor_is_left_open(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def opened() -> list[str]:
+            links = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+            return [str(link) for link in links if str(link).startswith(str(path.parent))]
+
+        done = await committed(path, b"one", bad=(BAD,))
+        async with session(path, done) as first:
+            before = sorted(opened())
+            assert before == [str(path), f"{path}.bad"]
+            await refused(path, first.resume_from, TakenOver)
+            assert sorted(opened()) == before
+        monkeypatch.setattr(output, "_stands_at", lambda *_: False)
+        await refused(path, done, StateContradiction)
+        assert opened() == []
+
+    @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+    def test_what_may_not_be_written_is_a_wrong_option(self, path: Path, number: int) -> None:
+        with pytest.raises(ConfigError, match=f"--output: {path}: "), output._explained(path):
+            raise OSError(number, os.strerror(number))
+
 
 class TestCommitting:
     async def test_a_commit_syncs_the_files_and_opening_the_directory(
@@ -392,8 +421,10 @@ class TestCommitting:
                 path.unlink()
             if how == "replace":
                 path.write_bytes(b"one\n")
-            with pytest.raises(StateContradiction, match=str(path)):
+            with pytest.raises(StateContradiction, match=str(path)) as caught:
                 await opened.commit(opened.resume_from)
+            told = "4 bytes are written, but it has" if how in ("append", "cut") else "another file has been put"
+            assert told in caught.value.message
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
     async def test_a_full_disk_stops_the_run_and_the_next_goes_on(
