@@ -53,7 +53,10 @@ KAFKA = (
     *SIMULATED,
     "tests/properties/test_ownership.py",
 )
-WORK = ("tests/unit/test_transfer.py", "tests/unit/test_bad_rows.py", "tests/unit/test_pipeline.py", *SIMULATED)
+WORK = (
+    *("tests/unit/test_transfer.py", "tests/unit/test_bad_rows.py", "tests/unit/test_holding.py"),
+    *("tests/unit/test_pipeline.py", *SIMULATED),
+)
 TESTS: dict[str, Sequence[str]] = {
     "csv2kafka.kafka.writer": KAFKA,
     "csv2kafka.kafka.ownership": KAFKA,
@@ -73,7 +76,7 @@ TESTS: dict[str, Sequence[str]] = {
         f"{CAMPAIGN}::TestFiles",
     ),
     "csv2kafka.transfer": WORK,
-    "csv2kafka.holding": ("tests/unit/test_holding.py", *WORK),
+    "csv2kafka.holding": WORK,
     "csv2kafka.checkpoints.watch": (
         "tests/unit/checkpoints/test_watch.py",
         "tests/unit/test_conformance.py",

@@ -153,15 +153,16 @@ class AtLeastOnceSession(Session):
         stand where reading ended."""
         partition = self.settings.target(payload)
         is_first = partition not in self.writer.first_offsets
+        leads = is_first and payload.target is Target.DATA
         goes_alone = is_first or not self.writer.state.remembers_at(partition, self.settings.clock())
         if goes_alone:
             await self.writer.confirmed()
-        if is_first and payload.target is Target.DATA:
+        if leads:
             self.run.first_at = self.stood.end
         await self.writer.write(partition, mutable(payload.body))
         if goes_alone:
             await self.writer.confirmed()
-        if is_first and payload.target is Target.DATA:
+        if leads:
             self.run.first_at = None
             at, expected = self.writer.first_offsets[partition], self.stood.end
             if at != expected and self.stood.on_foreign == "stop":

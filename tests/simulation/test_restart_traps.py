@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from attrs import define, evolve
@@ -65,15 +66,17 @@ class TestRestart:
 
         played(test)()
 
-    def test_begins_behind_the_rows_that_stand_there_also_if_a_leader_does_not_know_them(self) -> None:
+    @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+    def test_begins_behind_the_rows_that_stand_there_also_if_a_leader_does_not_know_them(self, delivery: str) -> None:
         """One that was cut off named an old end. The next session found the rows behind it, took them for rows that
         no checkpoint knows, and stopped."""
 
         async def test(net: Network) -> None:
-            await Run(network=net, name="before").run()
+            options: dict[str, Any] = {"delivery": delivery, "store": MemoryStore()}
+            await Run(network=net, name="before", **options).run()
             end = net.cluster.log(DATA).end
             net.leaders = OldLeader(ends=LogEnds(start=0, end=4, stable=4))
-            run = Run(network=net, restart=True)
+            run = Run(network=net, restart=True, **options)
             with pytest.raises(Doubt):
                 async with run.session() as session:
                     assert session.resume_from.sink.first_offset == end

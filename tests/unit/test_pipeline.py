@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,9 @@ from csv2kafka.errors import (
 )
 from csv2kafka.model import Checkpoint, Committed, Dialect, Event, SessionOpened, SourceObject, Started, Waiting
 from csv2kafka.protocols import HEARTBEAT_SECONDS, LEASE_SECONDS, Job, Lease
+from csv2kafka.sinks.file import FileSink
 from csv2kafka.sinks.kafka import KafkaSink
+from csv2kafka.sources.local import LocalSource
 from csv2kafka.testing import Crash, FakeSource, MemorySink, MemoryStore, run_virtual
 from tests import blocking
 from tests.pipelines import Place, csv_text, source_of, until, values
@@ -67,6 +70,13 @@ class TestARun:
         assert (rows.complete, complete.complete) == (False, True)
         assert rows.position == complete.position
         assert len(place.sink.completions) == 1
+
+    async def test_into_its_own_source_is_refused(self, tmp_path: Path) -> None:
+        (file := tmp_path / "rows.csv").write_bytes(TEXT)
+        place = Place(LocalSource(file))
+        with pytest.raises(ConfigError, match="is one of the files to be read"):
+            await place.run(sink=FileSink(file))
+        assert file.read_bytes() == TEXT
 
     async def test_of_an_empty_file_is_complete_with_no_rows(self, place: Place) -> None:
         report = await place.run(source=source_of(b""))
