@@ -12,7 +12,7 @@ import asyncio
 import pytest
 from attrs import define, evolve
 
-from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StateContradiction
+from csv2kafka.errors import ConfigError, Csv2KafkaError, Doubt, StaleLease, StateContradiction
 from csv2kafka.kernel import pack_records, stamp
 from tests.simulation.broker import Fault, Leaders, Network, Silence
 from tests.simulation.cluster import Cluster, Topic
@@ -266,6 +266,17 @@ class TestStops:
             log.start = log.end - 1
             assert (await at_least_once(net, store, "again").run()).complete
             assert log.end == 23
+
+        played(test)()
+
+    def test_a_lease_that_is_lost(self) -> None:
+        async def test(net: Network) -> None:
+            store = MemoryStore()
+            run = at_least_once(net, store)
+            store.take()
+            with pytest.raises(StaleLease):
+                await run.run()
+            assert net.sent == []
 
         played(test)()
 

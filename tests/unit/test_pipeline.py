@@ -218,7 +218,12 @@ class TestGivingUp:
     def test_a_store_that_is_away_for_a_while_is_waited_for(self, place: Place, call: str) -> None:
         for nth in range(1, 5):
             place.store.faults.plan(call, NotReachable("the store does not answer"), nth=nth)
-        run_virtual(place.run())
+
+        async def main() -> None:
+            await asyncio.sleep(1000)  # the loop's clock is not the run's
+            await place.run()
+
+        run_virtual(main())
         assert len(place.told(Waiting)) == 4
         assert place.values == values(ROWS)
 

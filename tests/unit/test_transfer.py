@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -363,35 +363,40 @@ class TestStandingRows:
         assert place.values == values(ROWS)
 
 
+def seeing(seen: list[tuple[str, int | None]]) -> Callable[[SinkSession], SinkSession]:
+    """Sessions that note of each payload for what it is and how many rows end with it."""
+
+    @frozen
+    class Seeing:
+        inner: SinkSession
+
+        @property
+        def resume_from(self) -> Checkpoint:
+            return self.inner.resume_from
+
+        @property
+        def packer(self) -> Packer:
+            return self.inner.packer
+
+        def standing(self) -> AsyncIterator[Records]:
+            return self.inner.standing()
+
+        async def write(self, payload: Payload) -> None:
+            seen.append((payload.target.value, payload.after.rows if payload.after else None))
+            await self.inner.write(payload)
+
+        async def commit(self, checkpoint: Checkpoint, completion: Completion | None = None) -> Checkpoint:
+            return await self.inner.commit(checkpoint, completion)
+
+    return Seeing
+
+
 class TestPositions:
     async def test_each_payload_but_those_with_more_to_come_says_where_it_ends(self) -> None:
         """A payload after which dead letters follow has none: a commit between would lose them."""
         seen: list[tuple[str, int | None]] = []
-
-        @frozen
-        class Seeing:
-            inner: SinkSession
-
-            @property
-            def resume_from(self) -> Checkpoint:
-                return self.inner.resume_from
-
-            @property
-            def packer(self) -> Packer:
-                return self.inner.packer
-
-            def standing(self) -> AsyncIterator[Records]:
-                return self.inner.standing()
-
-            async def write(self, payload: Payload) -> None:
-                seen.append((payload.target.value, payload.after.rows if payload.after else None))
-                await self.inner.write(payload)
-
-            async def commit(self, checkpoint: Checkpoint, completion: Completion | None = None) -> Checkpoint:
-                return await self.inner.commit(checkpoint, completion)
-
         place = Place(source_of(b"id,name\n1,one\n2\n3,three\n4,four,x\n5\n6,six\n"))
-        await place.run(sink=Wrapped(place.sink, Seeing), on_bad_row="dead-letter", checkpoint_rows=1)
+        await place.run(sink=Wrapped(place.sink, seeing(seen)), on_bad_row="dead-letter", checkpoint_rows=1)
         assert seen == [
             ("data", 1),
             ("data", None),
@@ -400,6 +405,16 @@ class TestPositions:
             ("dead-letter", None),
             ("dead-letter", 6),
         ]
+
+    async def test_what_is_sent_of_a_payload_whose_first_rows_stand_there_ends_where_it_does(self) -> None:
+        place = Place(source_of(TEXT), MemorySink(atomic=False))
+        place.sink.faults.plan("commit", Crash(), nth=2)
+        with pytest.raises(Crash):
+            await place.run(checkpoint_rows=10)
+        assert place.values == values(20)
+        seen: list[tuple[str, int | None]] = []
+        await place.run(sink=Wrapped(place.sink, seeing(seen)))
+        assert seen == [("data", ROWS)]
 
     async def test_the_hash_does_not_depend_on_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         whole = await Place(source_of(TEXT)).run()
