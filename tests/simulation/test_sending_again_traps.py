@@ -160,14 +160,17 @@ def test_completion_follows_the_rows() -> None:
         slow = Fault(delay=5.0)
 
         def faults(request: Request) -> Fault | None:
+            if request.target == EVENTS:
+                assert visible(net) == expected(4)
             return slow if request.operation == "produce" and request.target == DATA else None
 
         net.faults = faults
         async with run.session() as session:
             await session.write(payload(0, 2))
-            at = advanced(session.resume_from, 2)
+            await session.write(payload(2, 4))
+            at = advanced(session.resume_from, 4)
             await session.commit(evolve(at, complete=True), Completion(value=b"done"))
-            assert visible(net) == expected(2)
+            assert visible(net) == expected(4)
             assert visible(net, EVENTS) == [b"done"]
             assert visible(net, DEAD_LETTERS) == []
 

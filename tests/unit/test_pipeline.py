@@ -102,6 +102,17 @@ class TestARun:
         assert [report.checkpoint.counts.rows for report in reports] == [10, 20, 30]
         assert [place.values for place in places] == [values(10), values(20), values(30)]
 
+    async def test_closes_its_source(self, place: Place) -> None:
+        closed: list[FakeSource] = []
+
+        class Closing(FakeSource):
+            async def close(self) -> None:
+                closed.append(self)
+
+        source = Closing({"rows.csv": TEXT})
+        await place.run(source=source)
+        assert closed == [source]
+
     async def test_runs_once(self, place: Place) -> None:
         pipeline = place.pipeline()
         await pipeline.run()
@@ -225,6 +236,13 @@ class TestGivingUp:
 
         run_virtual(main())
         assert len(place.told(Waiting)) == 4
+        assert place.values == values(ROWS)
+
+    def test_what_a_lease_took_is_not_counted_against_the_sink(self, place: Place) -> None:
+        place.store.faults.plan("take", seconds=30.0)
+        for nth in range(1, 4):
+            place.sink.faults.plan("open", NotReachable("nobody there"), nth=nth)
+        run_virtual(place.run(connect_timeout=20.0))
         assert place.values == values(ROWS)
 
     @pytest.mark.parametrize("call", ["load", "take"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -217,10 +218,19 @@ class TestJob:
             await Pipeline.from_config(config(csv)).run()
         assert (tmp_path / "out.jsonl").read_bytes() == b"Dear Sir or Madam\n"
 
+    async def test_a_directory_that_may_not_be_written_to(
+        self, csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(str(tmp_path)))
+        findings = await found(config(csv, checkpoints="sqlite:///:memory:"))
+        assert failing(findings) == ["output"]
+        assert "permission denied" in findings["output"].message
+
     async def test_a_directory_that_is_not_there(self, csv: Path, tmp_path: Path) -> None:
         output = str(tmp_path / "none" / "out.jsonl")
         findings = await found(config(csv, output=output, checkpoints=f"sqlite:///{tmp_path}/none/jobs.db"))
         assert failing(findings) == ["checkpoint store", "output"]
+        assert "no such directory" in findings["output"].message
         assert exit_code(list(findings.values())) == 2
 
 
