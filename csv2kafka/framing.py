@@ -168,6 +168,8 @@ class Framer:
         # Behind a CR at the very end the LF that belongs to it may follow.
         if found and not final and found.end == size and text.endswith(b"\r"):
             found = None
+        if found is None and size > self._max_record:
+            size = self._pass_what_is_no_record()
         if found is None and not final and size <= self._max_record:
             self._in_vain = size
             return None
@@ -178,9 +180,16 @@ class Framer:
             return self._no_header(final and size <= self._max_record)
         header = self._names(found)
         if self._has_header:
-            self._lines_before = found.lines
+            self._lines_before += found.lines
             self._take(found.end)
         return header
+
+    def _pass_what_is_no_record(self) -> int:
+        """Drop blank lines and comments in front of the first record, which is not whole; what is left then."""
+        text = self._text.whole()
+        passed = self._take(kernel.find_boundary_exact(text, self._dialect, len(text), final=False))
+        self._lines_before += passed.count(b"\n") + passed.count(b"\r") - passed.count(b"\r\n")
+        return self._text.size
 
     def _no_header(self, ended: bool) -> tuple[str, ...]:
         """The first record is broken: without a header that is the first row's matter, found again by the search."""

@@ -27,6 +27,7 @@ class Patience:
     draw: Callable[[], float]
     _began_at: float = 0.0
     _lost_at: float | None = None
+    _opened_at: float | None = None  # of a session in which no row has come yet
     _answered: bool = False
     _attempt: int = 0
     _next: float = field(default=FIRST_PAUSE_SECONDS)
@@ -38,6 +39,16 @@ class Patience:
     def answered(self) -> None:
         """Something is there: from now on it can be lost."""
         self._answered = True
+
+    def opened(self) -> None:
+        """A session is open. It may be long until its first row: a compressed object is passed up to there."""
+        self._opened_at = asyncio.get_running_loop().time()
+
+    def rows_come(self) -> None:
+        """So what it took until the first of the session came is no time in which anything was lost."""
+        if self._opened_at is not None and self._lost_at is not None:
+            self._lost_at += asyncio.get_running_loop().time() - self._opened_at
+        self._opened_at = None
 
     def committed(self) -> None:
         """All is well again."""

@@ -33,6 +33,7 @@ from csv2kafka.model import (
     Event,
     Manifest,
     Position,
+    Progressed,
     RowRefused,
     SessionOpened,
     SourceObject,
@@ -258,8 +259,12 @@ class Pipeline:
             stored = None if self._restart else await self._store.load(self.job)
             if stored is None or not stored.complete:
                 raise
+            manifest = await self._store.load_manifest(self.job) or Manifest()
+            names = getattr(self._reading.source, "names", None)
+            if names is not None and not all(names(uri) for uri, _, _ in manifest.objects):
+                raise  # the job is complete, but of something else
             self._gone = error
-            self._know(await self._store.load_manifest(self.job) or Manifest())
+            self._know(manifest)
             return
         await asyncio.to_thread(check_not_written, self._objects, getattr(self._sink, "files", ()))
         self._know(Manifest(objects=tuple((o.uri, o.size, o.version) for o in self._objects)))
@@ -404,6 +409,10 @@ class Pipeline:
         if isinstance(event, Committed):
             self._patience.committed()
             self._progressed(event.checkpoint)
+        elif isinstance(event, SessionOpened):
+            self._patience.opened()
+        elif isinstance(event, Progressed):
+            self._patience.rows_come()
         elif isinstance(event, RowRefused):
             if event.row.row <= self._refused_up_to:
                 return  # an earlier session that could not commit it has told of it

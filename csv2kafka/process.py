@@ -21,8 +21,10 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +33,9 @@ from csv2kafka.errors import Csv2KafkaError, Stopped
 from csv2kafka.pipeline import Pipeline
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SECONDS = 9.5  # then ``main``'s process ends anyway: a thread may be in a read that never ends
+
+_alone = ContextVar("_alone", default=False)  # whether the process is ``main``'s
 
 
 async def configuration(**own: Any) -> RunConfig:
@@ -57,10 +62,14 @@ async def until_stopped(pipeline: Pipeline, *, watch: str = "none") -> int:
     reasons: list[str] = []
 
     def stop(reason: str) -> None:
-        if not reasons:
-            _tell("stopping")
         reasons.append(reason)
-        run.cancel()
+        if len(reasons) == 1:  # cancelled once more, it would no longer commit what is on the way
+            _tell("stopping")
+            run.cancel()
+            if _alone.get():
+                deadline = threading.Timer(STOP_SECONDS, os._exit, (Stopped.exit_code,))
+                deadline.daemon = True  # and not cancelled: Python itself waits for threads when it exits
+                deadline.start()
 
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
@@ -88,10 +97,13 @@ def main(start: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """What ``start`` gives, or the exit code of an error that comes before there is a pipeline. Log records are written
     as the other lines are, unless the program has set up logging itself."""
     logging.basicConfig(level=logging.WARNING, handlers=[_Lines()])
+    before = _alone.set(True)
     try:
         return asyncio.run(start())
     except Csv2KafkaError as error:
         return failed(error)
+    finally:
+        _alone.reset(before)
 
 
 def failed(error: Csv2KafkaError) -> int:

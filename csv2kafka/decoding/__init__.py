@@ -5,6 +5,6 @@
 """
 
 from csv2kafka.decoding.stream import decode
-from csv2kafka.decoding.text import TextDecoder, check_encoding
+from csv2kafka.decoding.text import TextDecoder, check_encoding, is_untouched
 
-__all__ = ["TextDecoder", "check_encoding", "decode"]
+__all__ = ["TextDecoder", "check_encoding", "decode", "is_untouched"]

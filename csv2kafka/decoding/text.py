@@ -36,12 +36,17 @@ def check_encoding(name: str) -> None:
         raise ConfigError(f"{what}: expected one that can be decoded as a stream", hint=hint)
 
 
+def is_untouched(encoding: str) -> bool:
+    """Whether text in it passes as it is."""
+    return codecs.lookup(encoding).name in _UTF_8
+
+
 class TextDecoder:
     """Pure: fed with an object's bytes in order, gives blocks of text."""
 
     def __init__(self, encoding: str, *, start: ResumePoint, offset: int, uri: str = "") -> None:
         info = codecs.lookup(encoding)
-        self.untouched = info.name in _UTF_8
+        self.untouched = is_untouched(encoding)
         self._encoding = encoding
         self._where = f"{uri}: " if uri else ""
         self._at = start.offset  # in the object's own bytes: all before it has been fed

@@ -30,6 +30,14 @@ def key_columns(header: tuple[str, ...], keys: tuple[str, ...]) -> tuple[int, ..
     return tuple(header.index(name) for name in keys)
 
 
+def keys_as_text(keys: tuple[str, ...]) -> str:
+    """For a checkpoint: other keys, other text. As ``--key`` takes them, so a comma in a name is told from one behind
+    it, and a column without a name from no key."""
+    plain = [key != "" and "," not in key and '"' not in key for key in keys]
+    doubled = [key.replace('"', '""') for key in keys]
+    return ",".join(key if is_plain else f'"{key}"' for key, is_plain in zip(doubled, plain, strict=True))
+
+
 def _ambiguous(name: str, header: tuple[str, ...], problem: str) -> DataError:
     places = [str(place) for place, other in enumerate(header, 1) if other == name]
     what = f"named {name!r}" if name else "without a name"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from csv2kafka import kernel
-from csv2kafka.encoding.header import key_columns, require_unique
+from csv2kafka.encoding.header import key_columns, keys_as_text, require_unique
 from csv2kafka.model import Chunk, Dialect, Records
 
 
@@ -22,7 +22,7 @@ class JsonEncoder:
     @property
     def settings(self) -> dict[str, str]:
         """What shapes the output, for the checkpoint."""
-        return {"format": "json", "key": ",".join(self.keys)}
+        return {"format": "json", "key": keys_as_text(self.keys)}
 
     def encode(self, chunk: Chunk) -> Records:
         """The chunk's rows. DataError or ConfigError if its header cannot be used; never for a row."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from csv2kafka import kernel
-from csv2kafka.encoding.header import key_columns
+from csv2kafka.encoding.header import key_columns, keys_as_text
 from csv2kafka.model import Chunk, Dialect, Records
 
 
 @frozen(kw_only=True)
 class RawEncoder:
-    """Rows as they stand, quotes and all; bytes need not be UTF-8. The number of fields must still be right.
+    """Rows as they stand, quotes and all; bytes need not be UTF-8, unless they were converted to it. The number of
+    fields must still be right.
 
     ``keys``: names of the columns that make the record's key; of several, it is a JSON array of strings.
     """
@@ -22,7 +23,7 @@ class RawEncoder:
     @property
     def settings(self) -> dict[str, str]:
         """What shapes the output, for the checkpoint."""
-        return {"format": "raw", "key": ",".join(self.keys)}
+        return {"format": "raw", "key": keys_as_text(self.keys)}
 
     def encode(self, chunk: Chunk) -> Records:
         """The chunk's rows. DataError or ConfigError if its header cannot be used; never for a row."""
@@ -32,4 +33,5 @@ class RawEncoder:
             columns=len(chunk.header),
             keys=key_columns(chunk.header, self.keys) if chunk.header else (),
             last=chunk.last,
+            text=chunk.converted,
         )

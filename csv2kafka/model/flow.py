@@ -81,6 +81,7 @@ class Chunk:
     offset, ResumePoint) of each block the data came from, rising, the first at or before ``offset``.
     ``lines_before``: lines between the chunk before (or the object's start) and this one that are in neither:
     the header's. ``broken``: framing stopped at this chunk's *end* (``offset + len(data)``); nothing follows.
+    ``converted``: from another encoding than UTF-8; what is not valid in it stands for bytes that could not be decoded.
     """
 
     data: bytes
@@ -91,6 +92,7 @@ class Chunk:
     marks: tuple[tuple[int, ResumePoint], ...]
     lines_before: int = 0
     broken: Broken | None = None
+    converted: bool = False
 
     def resume_at(self, offset: int) -> ResumePoint:
         """Where reading can begin again to give the byte at the decoded ``offset`` (within this chunk)."""

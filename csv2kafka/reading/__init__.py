@@ -69,11 +69,12 @@ async def read_rows(
             obj = objects[index]
             if index > start.object_index:
                 position = Position(object_index=index, uri=obj.uri, version=obj.version, rows=position.rows)
-            in_middle = position.offset > 0
+            # In the middle of an object; without names before its first record: then they are that record's.
+            known = (header or None) if position.offset > 0 else None
             rows = ObjectRows(
                 reading=reading, obj=obj, index=index, passed=passed, work=work, size=size, workers=workers
             )
-            async with aclosing(rows.run(position, header if in_middle else None)) as encoded:
+            async with aclosing(rows.run(position, known)) as encoded:
                 async for item in encoded:
                     if item.chunk.header and item.chunk.header != header:  # an object of 0 bytes has none
                         header = _agreed(header, item.chunk.header, objects, index)

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from attrs import Factory, define, evolve, field
 
 from csv2kafka.chunk_size import ChunkSize
-from csv2kafka.decoding import decode
+from csv2kafka.decoding import decode, is_untouched
 from csv2kafka.errors import BadRow, ConfigError, DataError, Doubt
 from csv2kafka.framing import Framer
 from csv2kafka.model import Block, Broken, Chunk, Position, Records, SourceObject
@@ -221,7 +221,8 @@ class ObjectRows(Generic[T]):
 
     def _encode(self, chunk: Chunk) -> tuple[Records, T]:
         try:
-            records = self.reading.encoder.encode(chunk)
+            converted = not is_untouched(self.reading.encoding)
+            records = self.reading.encoder.encode(evolve(chunk, converted=True) if converted else chunk)
         except (ConfigError, DataError) as error:  # of the header; the encoder does not know whose
             raise type(error)(f"{self.obj.uri}: {error.message}", hint=error.hint) from error
         self.size.encoded(chunk, records)

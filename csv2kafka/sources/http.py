@@ -78,6 +78,10 @@ class HttpSource:
         """What was asked for, without secrets; several separated by spaces."""
         return " ".join(self._urls)
 
+    def names(self, uri: str) -> bool:
+        """Whether the object, which may be gone, is one of those that were asked for."""
+        return uri in self._urls
+
     async def objects(self) -> AsyncIterator[SourceObject]:
         """The files, pinned. ConfigError names all that is wrong; Doubt where a server cannot answer now."""
         found: list[SourceObject] = []

@@ -15,6 +15,7 @@ import glob
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
+from fnmatch import fnmatchcase
 from io import FileIO
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -57,6 +58,14 @@ class LocalSource:
     def uri(self) -> str:
         """What was asked for, absolute; several separated by spaces."""
         return " ".join(os.path.abspath(pattern) for pattern in self._patterns)  # noqa: PTH100
+
+    def names(self, uri: str) -> bool:
+        """Whether the file, which may be gone, is one of those that were asked for."""
+        for pattern in map(os.path.abspath, self._patterns):
+            inside = uri.startswith(os.path.join(pattern, ""))  # noqa: PTH118
+            if uri == pattern or inside or (glob.has_magic(pattern) and fnmatchcase(uri, pattern.replace("**/", "*"))):
+                return True
+        return False
 
     async def objects(self) -> AsyncIterator[SourceObject]:
         """The files in reading order, their absolute paths as ``uri``. ConfigError names all that is wrong."""

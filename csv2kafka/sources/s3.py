@@ -87,6 +87,15 @@ class S3Source:
         """What was asked for; several separated by spaces."""
         return " ".join(map(str, self._urls))
 
+    def names(self, uri: str) -> bool:
+        """Whether the object, which may be gone, is one of those that were asked for."""
+        try:
+            url = parse(uri)
+        except ValueError:
+            return False
+        several = [asked for asked in self._urls if asked.bucket == url.bucket and (asked.is_prefix or asked.is_glob)]
+        return url in self._urls or any(named_by(asked, [url.key]) for asked in several)
+
     async def objects(self) -> AsyncIterator[SourceObject]:
         """The objects in reading order. ConfigError names all that is wrong; Doubt where S3 cannot answer now."""
         few = asyncio.Semaphore(PINNED_AT_ONCE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from csv2kafka.chunk_size import ChunkSize
+from csv2kafka.encoding import RawEncoder
 from csv2kafka.errors import BadRow
-from csv2kafka.model import Committed, DeadLetter, Dialect
+from csv2kafka.model import Committed, DeadLetter, Dialect, RowRefused
 from csv2kafka.testing import Crash, FakeSource, MemorySink, run_virtual
 from tests.pipelines import URI, Place, source_of
 
@@ -149,3 +150,30 @@ class TestRowsTooLargeForTheSink:
         with pytest.raises(BadRow) as raised:
             await place.run(dialect=Dialect(comment="#"))
         assert (raised.value.row, raised.value.line, raised.value.byte) == (2, 6, text.index(LARGE + b",3"))
+
+
+async def test_a_first_record_that_was_too_long_gives_the_columns_once_it_is_not() -> None:
+    """The blank line before it was committed, with no column names: each row would have "0 fields too many"."""
+    place = Place(source_of(b"\n" + b"x" * 50 + b",y\n1,2\n"))
+    with pytest.raises(BadRow, match="longer than 20"):
+        await place.run(has_header=False, max_record=20)
+    report = await place.run(has_header=False, max_record=100, on_bad_row="skip")
+    assert place.values == [b'{"column0":"%b","column1":"y"}' % (b"x" * 50), b'{"column0":"1","column1":"2"}']
+    assert (report.checkpoint.counts.bad_rows, report.checkpoint.position.line) == (0, 4)
+
+
+async def test_raw_rows_with_bytes_that_could_not_be_decoded_are_refused() -> None:
+    """They would be committed with other bytes than anybody wrote."""
+    place = Place(source_of(b"id,name\n1,\x81\n2,\x80\n3,\x8d,\n4,z\n"))
+    report = await place.run(encoding="cp1252", encoder=RawEncoder(keys=("id",)), on_bad_row="skip")
+    assert place.sink.rows == [(b"2", "2,€".encode()), (b"4", b"4,z")]
+    assert report.checkpoint.counts.bad_rows == 2
+    refused = place.told(RowRefused)
+    assert [(event.row.row, event.row.line) for event in refused] == [(1, 2), (3, 4)]
+    assert "not valid UTF-8" in refused[0].row.reason
+
+
+async def test_raw_bytes_pass_where_nothing_was_converted() -> None:
+    place = Place(source_of(b"id,name\n1,\x81\n"))
+    await place.run(encoder=RawEncoder())
+    assert place.values == [b"1,\x81"]

@@ -291,3 +291,19 @@ def test_a_record_that_is_nearly_too_long_is_waited_for(short: int) -> None:
     (chunk,) = framer.finish()
     assert chunk.broken is not None
     assert "never closed" in chunk.broken.reason
+
+
+@pytest.mark.parametrize(("has_header", "names"), [(False, ("column0", "column1")), (True, ("a", "b"))])
+@pytest.mark.parametrize("cut", range(48))
+def test_comments_longer_than_a_record_may_be_are_no_record(has_header: bool, names: tuple[str, ...], cut: int) -> None:
+    text = b"# comment\r\n" * 3 + b"\na,b\n1,2\n3,4\n"
+    framer = Framer(Dialect(comment="#"), 0, has_header=has_header, max_record=20)
+    chunks: list[Chunk] = []
+    for start, stop in ((0, cut), (cut, len(text))):
+        chunks += framer.feed(Block(data=text[start:stop], offset=start, resume=ResumePoint(offset=start)))
+    chunks += framer.finish()
+    assert {chunk.header for chunk in chunks} == {names}
+    rows = b"".join(chunk.data for chunk in chunks)
+    assert rows.endswith(b"1,2\n3,4\n")
+    assert all(chunk.data == text[chunk.offset :][: len(chunk.data)] for chunk in chunks)
+    assert sum(chunk.lines_before for chunk in chunks) + rows.count(b"\n") == text.count(b"\n")

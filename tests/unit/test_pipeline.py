@@ -13,7 +13,9 @@ import pytest
 from attrs import evolve
 
 from csv2kafka import registry
+from csv2kafka.encoding import JsonEncoder
 from csv2kafka.errors import (
+    BadRow,
     ConfigError,
     Csv2KafkaError,
     Doubt,
@@ -544,3 +546,46 @@ class TestTheStoreItMade:
         given = Closing()
         await place.run(store=given)
         assert given not in closed
+
+
+@pytest.mark.parametrize(("began", "then"), [(("a", "b"), ("a,b",)), ((), ("",)), (('a"', "b"), ('a","b',))])
+async def test_other_keys_are_other_settings(began: tuple[str, ...], then: tuple[str, ...]) -> None:
+    place = Place(source_of(b'a,b,"a,b",,"a""","a"",""b"\n1,2,3,4,5,6\n"bad"x,,\n4,5,6,7,8,9\n'))
+    with pytest.raises(BadRow):
+        await place.run(encoder=JsonEncoder(keys=began))
+    with pytest.raises(SettingsChanged, match="key: "):
+        await place.run(encoder=JsonEncoder(keys=then), on_bad_row="skip")
+
+
+async def test_a_complete_job_does_not_speak_for_a_file_that_it_never_had(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(csv_text(3))
+    place = Place(LocalSource(tmp_path / "a.csv"))
+    await place.run()
+    with pytest.raises(ConfigError, match=r"b\.csv.*no such file"):
+        await place.run(source=LocalSource(tmp_path / "b.csv"))
+    (tmp_path / "a.csv").unlink()
+    for asked in ("a.csv", "*.csv", "**/*.csv", "x/../a.csv"):
+        assert (await place.run(source=LocalSource(tmp_path / asked))).already_complete
+
+
+def slow_to_begin() -> Place:
+    """A moment's loss at the opening; then it takes long until rows come, and the first commit is in doubt."""
+    place = Place(source := FakeSource({"rows.csv": csv_text(50)}))
+    place.sink.faults.plan("open", Doubt("a moment"))
+    source.faults.plan("read", seconds=700.0)
+    return place
+
+
+def test_what_came_back_long_ago_is_not_what_is_lost_now() -> None:
+    place = slow_to_begin()
+    place.sink.faults.plan("commit", Doubt("a moment"))
+    run_virtual(place.run(give_up_after=600.0))
+    assert place.values == values(50)
+
+
+def test_sessions_that_open_and_never_commit_do_not_go_on_for_ever() -> None:
+    place = slow_to_begin()
+    for nth in range(1, 1000):
+        place.sink.faults.plan("commit", Doubt("no answer"), nth=nth)
+    with pytest.raises(Unreachable, match="gave up after 600 s"):
+        run_virtual(place.run(give_up_after=600.0))

@@ -7,6 +7,9 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +21,7 @@ from csv2kafka.errors import ConfigError, Csv2KafkaError, DataError
 from csv2kafka.model.report import Report
 from csv2kafka.process import SIGNALS, configuration, main, until_stopped
 from tests.aws.imds import SPOT, SPOT_TERMINATE, imds
-from tests.pipelines import csv_text, values
+from tests.pipelines import Place, csv_text, source_of, until, values
 from tests.unit.cli.conftest import REPORT
 
 
@@ -154,3 +157,55 @@ def test_a_mistake_in_the_configuration_is_told_and_ends_it_with_2(
     (line,) = told(capsys)
     assert line["exit_code"] == 2
     assert "SOURCE... (environment CSV2KAFKA_SOURCES, file key sources): is needed" in line["message"]
+
+
+async def test_a_second_signal_does_not_keep_it_from_committing() -> None:
+    place = Place(source_of(csv_text(50)))
+    place.sink.faults.plan("commit", seconds=0.2)
+    ended = asyncio.ensure_future(until_stopped(place.pipeline(checkpoint_rows=7)))
+    await until(lambda: place.sink.faults.counts["commit"] == 1)
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.02)
+    assert await ended == 75
+    assert place.values == values(7)
+
+
+STUCK = """
+import os, sys, time
+from csv2kafka import FileSink, LocalSource, Pipeline, process
+from csv2kafka.sources import local
+
+class Disk:
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def pread(self, fd, count, offset):
+        if count == local.BLOCK_BYTES or offset:
+            print("stuck", flush=True)
+            time.sleep(60)
+        return os.pread(fd, count, offset)
+
+local.os, local.BLOCK_BYTES, process.STOP_SECONDS = Disk(), 7, 1.0
+
+async def start():
+    return await process.until_stopped(Pipeline(LocalSource(sys.argv[1]), FileSink(sys.argv[2])))
+
+raise SystemExit(process.main(start))
+"""
+
+
+def test_a_disk_that_does_not_answer_does_not_keep_a_process_that_was_told_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(csv_text(20))
+    command = [sys.executable, "-c", STUCK, str(tmp_path / "a.csv"), str(tmp_path / "a.jsonl")]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"stuck\n"
+            told = time.monotonic()
+            process.terminate()
+            assert process.wait(20) == 75
+            assert time.monotonic() - told < 10
+        finally:
+            process.kill()

@@ -10,6 +10,7 @@ from csv2kafka.kernel import _rust
 from csv2kafka.kernel._native.columns import numbers
 from csv2kafka.kernel._native.held import records_of
 from csv2kafka.kernel._native.marks import marks_of
+from csv2kafka.kernel._python import encode as reference
 from csv2kafka.model import Dialect, Records, RefusedRow
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ def encode_json(
 
 
 def encode_raw(
-    data: bytes, *, dialect: Dialect, columns: int, keys: tuple[int, ...] = (), last: bool = False
+    data: bytes, *, dialect: Dialect, columns: int, keys: tuple[int, ...] = (), last: bool = False, text: bool = False
 ) -> Records:
-    """See the reference's."""
+    """See the reference's, which does what is odd."""
+    if text and not reference.is_utf8(data):
+        return reference.encode_raw(data, dialect=dialect, columns=columns, keys=keys, last=last, text=True)
     return _records(data, _rust.encode_raw(data, marks_of(dialect), repr(dialect.delimiter), columns, keys, last))
 
 

@@ -38,17 +38,19 @@ def encode_json(
 
 
 def encode_raw(
-    data: bytes, *, dialect: Dialect, columns: int, keys: tuple[int, ...] = (), last: bool = False
+    data: bytes, *, dialect: Dialect, columns: int, keys: tuple[int, ...] = (), last: bool = False, text: bool = False
 ) -> Records:
-    """Each row's own bytes without line end. Bytes need not be UTF-8; fields must still be ``columns`` many."""
-    fast = _raw_fast(data, dialect, columns, keys, last) if columns else None
-    return _raw_exact(data, dialect, columns, keys, last) if fast is None else fast
+    """Each row's own bytes without line end. Bytes need not be UTF-8, but for ``text``; fields must still be
+    ``columns`` many."""
+    odd = not columns or (text and not is_utf8(data))
+    fast = None if odd else _raw_fast(data, dialect, columns, keys, last)
+    return _raw_exact(data, dialect, columns, keys, last, text=text) if fast is None else fast
 
 
 def _json_fast(
     data: bytes, dialect: Dialect, header: tuple[str, ...], keys: tuple[int, ...], last: bool
 ) -> Records | None:
-    if not _may_be_fast(data, dialect, last) or not _is_utf8(data):
+    if not _may_be_fast(data, dialect, last) or not is_utf8(data):
         return None
     lines = _lines(data)
     reader = _reader(lines, dialect)
@@ -165,8 +167,10 @@ def _json_exact(data: bytes, dialect: Dialect, header: tuple[str, ...], keys: tu
     return _exact(data, dialect, len(header), keys, last, value_of, text=True)
 
 
-def _raw_exact(data: bytes, dialect: Dialect, columns: int, keys: tuple[int, ...], last: bool) -> Records:
-    return _exact(data, dialect, columns, keys, last, lambda content, fields: content, text=False)
+def _raw_exact(
+    data: bytes, dialect: Dialect, columns: int, keys: tuple[int, ...], last: bool, *, text: bool = False
+) -> Records:
+    return _exact(data, dialect, columns, keys, last, lambda content, fields: content, text=text)
 
 
 def _exact(
@@ -236,7 +240,7 @@ def _not_utf8(content: bytes) -> str:
     return ""
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
     try:
         return data.isascii() or data.decode() is not None
     except UnicodeDecodeError:

@@ -11,11 +11,12 @@ import pytest
 
 from csv2kafka.errors import BadRow, ConfigError, TopicMissing
 from csv2kafka.kafka.port import TopicPartition
-from csv2kafka.model import Event, Progressed, Started
+from csv2kafka.model import Committed, Event, Progressed, Started
 from csv2kafka.model.report import VerifyReport
 from csv2kafka.pipeline import Pipeline
 from csv2kafka.sinks.kafka import KafkaSink
 from csv2kafka.sources.local import LocalSource
+from csv2kafka.testing import Crash
 from csv2kafka.verify import verify
 from tests.pipelines import csv_text
 from tests.simulation.clock import now, simulate
@@ -251,6 +252,29 @@ def test_a_large_row_that_is_gone_is_none_that_was_refused(
     report = simulate(main())
     assert not report.equal
     assert report.difference is not None
+
+
+def test_nor_is_it_of_a_job_that_died_before_it_was_complete(place: Place) -> None:
+    def watch(event: Event) -> None:
+        if isinstance(event, Committed) and event.checkpoint.counts.rows == 3:
+            raise Crash
+
+    async def main() -> VerifyReport:
+        place.network.cluster.make_topic("small")
+        place.path.write_bytes(b"a\n1\n" + b"x" * 400 + b"\n2\n")
+        sink = KafkaSink("small", broker_factory=place.network.factory("run"), clock=now, compression="none")
+        with pytest.raises(Crash):
+            await Pipeline(
+                LocalSource(place.path), sink, place.store, job="job", checkpoint_rows=1, on_event=watch
+            ).run()
+        log = place.network.cluster.log(TopicPartition("small", 0))
+        log.batches.remove([batch for batch in log.batches if batch.commit is None][1])
+        place.network.cluster.topics["small"].config["max.message.bytes"] = "300"
+        return await place.verify(topic="small", compression="none")
+
+    report = simulate(main())
+    assert report.difference is not None
+    assert report.difference.startswith("the job put 3 rows there, found 2 of the source's")
 
 
 @played
