@@ -6,6 +6,7 @@ Only here are signals handled, logging set up, the environment read and exit cod
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ STOPPED = 75  # errors.Stopped.exit_code
 
 def main() -> NoReturn:
     """What the installed ``csv2kafka`` calls."""
+    _speak_utf8()
     _open_what_is_closed()
     # Before anything else is imported, which takes a while: until a command handles signals itself, nothing is held.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -27,6 +29,17 @@ def main() -> NoReturn:
     from csv2kafka.cli.app import execute, leave
 
     leave(execute(sys.argv[1:]))
+
+
+def _speak_utf8() -> None:
+    """In a locale of another encoding, begin again in Python's UTF-8 mode (PEP 540): there a file's name would be
+    another text, and so its job another job, which sends the rows again."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1" and sys.executable:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (itself)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("_", "-") != "utf-8":
+            stream.reconfigure(encoding="utf-8", errors=stream.errors)
 
 
 def _open_what_is_closed() -> None:

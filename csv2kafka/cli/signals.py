@@ -111,7 +111,8 @@ class _Stopper:
 
 def _end(code: int, line: str) -> None:
     with suppress(OSError, ValueError):
-        sys.stderr.write(f"\n{line}\n")
+        shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # the cursor, which a bar has hidden
+        sys.stderr.write(f"{shown}\n{line}\n")
         sys.stderr.flush()
     os._exit(code)
 

@@ -119,6 +119,8 @@ def _details(status: JobStatus) -> Text:
     for name, value in redacted_facts(facts(status)).items():
         if name == "settings":
             value = ", ".join(f"{key}={text}" for key, text in sorted(value.items()) if text)
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
         shown = f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
         lines.append(Text.assemble((f"{name.replace('_', ' '):<16}", "bold"), lines_of_it(shown)))
     return Text("\n").join(lines)

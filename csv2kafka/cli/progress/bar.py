@@ -106,7 +106,7 @@ class BarDisplay(QuietDisplay):
     def _state(self) -> Text | None:
         tally = self._tally
         if self._stopping:
-            return Text.assemble(self._spin(), (" stopping; what is on the way is committed", "yellow"))
+            return Text.assemble(self._spin(), (f" {self._words.stopping}", "yellow"))
         if tally.waiting is not None:
             wait = f" waiting: {printable(redacted(tally.waiting.reason))}"
             again = f"; again in {tally.wait_left():.0f} s" if tally.wait_left() else "; trying again"

@@ -116,7 +116,7 @@ class PlainDisplay(QuietDisplay):
         super()._write(lines_of_it(redacted(line)))
 
     def stopping(self) -> None:
-        self._write("stopping; what is on the way is committed")
+        self._write(self._words.stopping)
 
     def finished(self, report: Report) -> None:
         for line in outcome(report, self._words):

@@ -11,12 +11,14 @@ from csv2kafka.config import RunConfig
 class Words:
     """``looking``: what is done until the source is known. ``opening``: from then on, until the first row or session.
     ``dead_letters``: where refused rows are; empty if they are nowhere. ``restart``: what ``--restart`` would do.
-    ``after``: what has been done with the source's objects, once the run has ended well; empty if nothing."""
+    ``stopping``: what becomes of what is on the way. ``after``: what has been done with the source's objects, once the
+    run has ended well; empty if nothing."""
 
     looking: str = "looking at the source"
     opening: str = "connecting"
     dead_letters: str = ""
     restart: str = "begins again at row 0"
+    stopping: str = "stopping; what is on the way is committed"
     after: str = ""
 
 
@@ -45,10 +47,10 @@ def run_words(config: RunConfig) -> Words:
 def verify_words(config: RunConfig) -> Words:
     """Those of a verification."""
     if config.output is not None:
-        return Words(opening=f"opening {config.output}")
-    return Words(opening=f"connecting to {config.bootstrap_servers}")
+        return Words(opening=f"opening {config.output}", stopping="stopping")
+    return Words(opening=f"connecting to {config.bootstrap_servers}", stopping="stopping")
 
 
 def check_words(destination: str) -> Words:
     """Those of a receipt that is checked."""
-    return Words(opening=f"looking at the source, or opening {destination}")
+    return Words(opening=f"looking at the source, or opening {destination}", stopping="stopping")

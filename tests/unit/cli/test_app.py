@@ -256,6 +256,31 @@ def test_standard_input_that_is_closed_is_no_empty_one(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "locale",
+    [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "latin-1"}],
+    ids=["the system's", "Python's"],
+)
+def test_another_encoding_than_utf8_makes_no_other_job_and_no_bug(locale: dict[str, str], tmp_path: Path) -> None:
+    """A name has the same bytes in each, and help has letters that not every encoding has."""
+    (tmp_path / "é名.csv").write_text("a\n1\n")
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def run(*argv: str, **changed: str) -> str:
+        command = [sys.executable, "-m", "csv2kafka", *argv]
+        done = subprocess.run(
+            command, capture_output=True, check=False, timeout=60, cwd=tmp_path, env={**environment, **changed}
+        )
+        assert done.returncode == 0, done.stderr
+        return (done.stdout + done.stderr).decode()
+
+    assert "done: 1 row in" in run("run", "é名.csv", "-o", "out", "--progress", "plain")
+    assert "complete already" in run("run", "é名.csv", "-o", "out", "--progress", "plain", **locale)
+    for command in ("", "run", "verify", "status", "check", "cost"):
+        assert "csv2kafka" in run(*command.split(), "--help", **locale)
+    assert "é名.csv" in run("status", "--json", **locale)
+
+
 def test_a_reader_that_has_enough_is_no_failure() -> None:
     """``csv2kafka run --help | head -1``: no traceback, no error, whatever Python does on its way out."""
     reading, writing = os.pipe()
