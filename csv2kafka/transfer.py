@@ -171,7 +171,7 @@ class Transfer:
                 raise await self._stopped()
         if refused and self.on_bad_row == "fail":
             await self._commit_if_due(force=True)
-            raise _failed(refused[0].row)
+            raise _failed(refused[0].row, item.chunk.header)
         await self._write_refused(refused, item.end())
         self._advance(item, item.end(), 0, 0, len(refused))
         self._tell(item)
@@ -343,14 +343,17 @@ def _bytes_between(start: Position, end: Position) -> int:
     return end.offset - (start.offset if start.object_index == end.object_index else 0)
 
 
-def _failed(row: DeadLetter) -> BadRow:
+def _failed(row: DeadLetter, header: tuple[str, ...]) -> BadRow:
+    hint = "all rows before it are committed; run again with --on-bad-row skip or dead-letter to go on past it"
+    if len(header) == 1:  # what a wrong delimiter makes of everything: nearly all rows would be passed
+        hint = f"the header has one column, {header[0]!r}: see that --delimiter is the file's; {hint}"
     return BadRow(
         row.reason,
         source=row.source,
         row=row.row,
         line=row.line,
         byte=row.byte,
-        hint="all rows before it are committed; run again with --on-bad-row skip or dead-letter to go on past it",
+        hint=hint,
     )
 
 

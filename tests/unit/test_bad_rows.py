@@ -41,6 +41,11 @@ class TestBadRows:
         assert stored is not None
         assert (stored.counts.rows, stored.counts.bad_rows, stored.position.rows) == (1, 0, 1)
 
+    async def test_a_header_of_one_column_makes_the_delimiter_suspect(self) -> None:
+        with pytest.raises(BadRow) as raised:
+            await Place(source_of(b"id;name\n1;2,5\n")).run()
+        assert raised.value.hint.startswith("the header has one column, 'id;name': see that --delimiter is the file's")
+
     @pytest.mark.parametrize("policy", ["skip", "dead-letter"])
     async def test_others_go_on(self, policy: str) -> None:
         place = Place(source_of(BAD))
