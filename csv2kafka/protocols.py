@@ -57,7 +57,8 @@ class Source(Protocol):
 
     A source may have ``async close()``: give back connections; called when the run ends. And ``async
     finish(objects, after)``: what ``--after`` asks for, once every row is visible; done again by a later run if this
-    one was cut short, also with some of the objects gone.
+    one was cut short, also with some of the objects gone. And ``names(uri)``: whether that object, which may be gone,
+    is one of those that were asked for; a complete job is complete for those alone.
     """
 
     @property
