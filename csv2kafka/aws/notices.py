@@ -186,7 +186,7 @@ def _object(text: str) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
     except RecursionError:
-        raise ValueError(f"expected a JSON object, found {text[:100]!r}") from None
+        found = None
     if not isinstance(found, dict):
         raise ValueError(f"expected a JSON object, found {text[:100]!r}")
     return found

@@ -15,7 +15,6 @@ import glob
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
-from fnmatch import fnmatchcase
 from io import FileIO
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -25,6 +24,7 @@ from attrs import frozen
 
 from csv2kafka.errors import ConfigError, Doubt, SourceChanged, StateContradiction
 from csv2kafka.model import SourceObject
+from csv2kafka.sources.globs import matches
 
 FINGERPRINT_BYTES = 1 << 20
 BLOCK_BYTES = 2 << 20
@@ -61,11 +61,10 @@ class LocalSource:
 
     def names(self, uri: str) -> bool:
         """Whether the file, which may be gone, is one of those that were asked for."""
-        for pattern in map(os.path.abspath, self._patterns):
-            inside = uri.startswith(os.path.join(pattern, ""))  # noqa: PTH118
-            if uri == pattern or inside or (glob.has_magic(pattern) and fnmatchcase(uri, pattern.replace("**/", "*"))):
-                return True
-        return False
+        return any(
+            uri == asked or uri.startswith(os.path.join(asked, "")) or matches(asked, uri)  # noqa: PTH118
+            for asked in map(os.path.abspath, self._patterns)
+        )
 
     async def objects(self) -> AsyncIterator[SourceObject]:
         """The files in reading order, their absolute paths as ``uri``. ConfigError names all that is wrong."""

@@ -36,7 +36,7 @@ from csv2kafka.sources.s3_errors import (
 )
 from csv2kafka.sources.s3_pin import Described, Pin
 from csv2kafka.sources.s3_settings import not_one, s3_settings
-from csv2kafka.sources.s3_urls import S3Url, named_by, parse
+from csv2kafka.sources.s3_urls import S3Url, in_order, named_by, parse
 
 PINNED_AT_ONCE = 16
 MOST_OBJECTS = 1_000_000  # of one URL; each is asked for, and stands in the job's list, which has a bound of its own
@@ -178,7 +178,7 @@ class S3Source:
                 break
             more["ContinuationToken"] = next_page(page, more, f"SOURCE {str(url)!r}")
         if found:
-            return [S3Url(url.bucket, key) for key in named_by(url, found)]  # in natural order, over all pages
+            return [S3Url(url.bucket, key) for key in in_order(found)]
         if url.is_glob:
             raise ConfigError(f"SOURCE {str(url)!r}: no key matches")
         below = bool(page.get("CommonPrefixes"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
 
 from attrs import frozen
+
+from csv2kafka.sources.globs import matches
 
 SCHEME = "s3://"
 EXPECTED = "expected s3://BUCKET/KEY, s3://BUCKET/PREFIX/ or s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/KEY"
@@ -67,42 +68,22 @@ def parse(url: str) -> S3Url:
 
 
 def named_by(url: S3Url, keys: Iterable[str]) -> list[str]:
-    """Those of ``keys`` that a prefix or glob names, in natural order.
+    """Those of ``keys`` that a prefix or glob names.
 
     A prefix: those directly under it whose names do not begin with ``.`` or ``_``. A glob: as Python's, so ``*``
     does not match a slash, ``**`` does, and neither matches a name that begins with a dot. Folder markers (keys
     that end with a slash) are none of either.
     """
     if url.is_glob:
-        pattern = url.key.split("/")
-        found = [key for key in keys if _is_named(pattern, key.split("/"))]
+        found = [key for key in keys if matches(url.key, key)]
     else:
         names = ((key, key.removeprefix(url.key)) for key in keys if key.startswith(url.key))
         found = [key for key, name in names if name and "/" not in name and not name.startswith((".", "_"))]
-    return _in_order(key for key in found if not key.endswith("/"))
+    return [key for key in found if not key.endswith("/")]
 
 
-def _is_named(pattern: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether a glob matches a key, both split at their slashes."""
-    if not pattern:
-        return not names
-    first, *rest = pattern
-    if first != "**":
-        return bool(names) and _fits(first, names[0]) and _is_named(rest, names[1:])
-    if not rest:
-        return bool(names) and all(_is_shown(name) for name in names)
-    return _is_named(rest, names) or (bool(names) and _is_shown(names[0]) and _is_named(pattern, names[1:]))
-
-
-def _fits(pattern: str, name: str) -> bool:
-    return fnmatchcase(name, pattern) and (pattern.startswith(".") or not name.startswith("."))
-
-
-def _is_shown(name: str) -> bool:
-    return name != "" and not name.startswith(".")
-
-
-def _in_order(keys: Iterable[str]) -> list[str]:
+def in_order(keys: Iterable[str]) -> list[str]:
+    """Each of them once, in natural order: ``part-2`` before ``part-10``."""
     from natsort import natsorted, ns  # late, because most runs are of objects by name
 
     return natsorted(sorted(set(keys)), alg=ns.PATH)  # sorted first: part-1 and part-01 are equal to natsort
