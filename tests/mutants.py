@@ -67,8 +67,13 @@ TESTS: dict[str, Sequence[str]] = {
     "csv2kafka.kafka.reconcile": ("tests/unit/kafka/test_reconcile.py", "tests/properties/test_reconcile.py", *KAFKA),
     "csv2kafka.kafka.log": KAFKA,
     "csv2kafka.kafka.session": KAFKA,
-    "csv2kafka.pipeline": ("tests/unit/test_pipeline.py", "tests/unit/test_after.py", *WORK),
-    "csv2kafka.patience": ("tests/unit/test_pipeline.py", *SIMULATED),
+    "csv2kafka.pipeline": (
+        "tests/unit/test_pipeline.py",
+        "tests/unit/test_patience.py",
+        "tests/unit/test_after.py",
+        *WORK,
+    ),
+    "csv2kafka.patience": ("tests/unit/test_patience.py", "tests/unit/test_pipeline.py", *SIMULATED),
     "csv2kafka.sinks.output": (
         "tests/unit/sinks/test_file.py",
         "tests/unit/test_preflight.py",
